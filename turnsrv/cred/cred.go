@@ -1,0 +1,121 @@
+// Package cred issues and reads the time-limited credentials that TURN servers
+// and their clients share ("TURN REST API", draft-uberti-behave-turn-rest):
+//
+//	username   <unix time of expiry>:<label>
+//	password   base64(HMAC-SHA1(secret, username))
+//
+// Whoever knows the secret can issue a credential, and a server that knows it
+// can check one without having seen it before. Several secrets may be in force
+// at once, so that one can be replaced without ending a call: the first signs,
+// all are accepted.
+package cred
+
+import (
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// MaxLabel is the longest label, in bytes.
+const MaxLabel = 64
+
+// maxExpiryDigits bounds the number in a username: 12 digits reach the year 33658.
+const maxExpiryDigits = 12
+
+var (
+	// ErrLabel is returned for a label with other characters than
+	// A-Z a-z 0-9 . _ ~ @ - or more than MaxLabel of them.
+	ErrLabel = errors.New("a label has at most 64 of the characters A-Z a-z 0-9 . _ ~ @ -")
+	// ErrUsername is returned for a username that is not of the form <unix time>:<label>.
+	ErrUsername = errors.New("not of the form <unix time of expiry>:<label>")
+	// ErrNoSecret is returned by NewSecrets when none is given.
+	ErrNoSecret = errors.New("no secret")
+)
+
+// Secrets issues credentials and finds the passwords of usernames.
+// It is immutable and safe for concurrent use.
+type Secrets struct {
+	keys [][]byte
+}
+
+// NewSecrets makes Secrets of one or more shared secrets. The first one signs.
+// An empty one among them is refused: it would sign for everybody.
+func NewSecrets(secrets ...string) (*Secrets, error) {
+	s := &Secrets{}
+	for _, secret := range secrets {
+		if secret == "" {
+			return nil, ErrNoSecret
+		}
+		s.keys = append(s.keys, []byte(secret))
+	}
+	if len(s.keys) == 0 {
+		return nil, ErrNoSecret
+	}
+	return s, nil
+}
+
+// Issue returns a username and password that are good until expires, cut to
+// whole seconds. The label may be empty; it comes back in the log line of every
+// session that uses the credential.
+func (s *Secrets) Issue(label string, expires time.Time) (username, password string, err error) {
+	if !ValidLabel(label) {
+		return "", "", fmt.Errorf("issue credential for label %.80q: %w", label, ErrLabel)
+	}
+	username = strconv.FormatInt(expires.Unix(), 10) + ":" + label
+	return username, passwordUnder(s.keys[0], username), nil
+}
+
+// Passwords returns what the password of username is under each secret, the
+// signing one first. It says nothing about whether the username has expired.
+func (s *Secrets) Passwords(username string) []string {
+	passwords := make([]string, len(s.keys))
+	for i, key := range s.keys {
+		passwords[i] = passwordUnder(key, username)
+	}
+	return passwords
+}
+
+func passwordUnder(key []byte, username string) string {
+	mac := hmac.New(sha1.New, key)
+	mac.Write([]byte(username))
+	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// Parse splits a username into its expiry and its label. It returns ErrUsername
+// for anything that Issue would not have made.
+func Parse(username string) (expires time.Time, label string, err error) {
+	digits, label, found := strings.Cut(username, ":")
+	if !found || digits == "" || len(digits) > maxExpiryDigits || !ValidLabel(label) {
+		return time.Time{}, "", ErrUsername
+	}
+	var seconds int64
+	for i := 0; i < len(digits); i++ {
+		if digits[i] < '0' || digits[i] > '9' {
+			return time.Time{}, "", ErrUsername
+		}
+		seconds = seconds*10 + int64(digits[i]-'0')
+	}
+	return time.Unix(seconds, 0), label, nil
+}
+
+// ValidLabel reports whether label can be part of a username:
+// [A-Za-z0-9._~@-]{0,64}.
+func ValidLabel(label string) bool {
+	if len(label) > MaxLabel {
+		return false
+	}
+	for i := 0; i < len(label); i++ {
+		switch c := label[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '.', c == '_', c == '~', c == '@', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
