@@ -1,0 +1,151 @@
+package web
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// The values of [Access.Mode].
+const (
+	ModeLocal = "local" // clients on this host and in its private networks
+	ModeOpen  = "open"  // everybody
+	ModeKey   = "key"   // only who sends the API key or a token
+)
+
+// Access decides who may have credentials. It only looks at a request's
+// facts, so one value may serve any number of requests at once; its fields
+// must not change meanwhile. The zero value serves local clients.
+//
+// A right bearer (the API key or a token of [NewToken]) is accepted in every
+// mode. A wrong one is refused in every mode but open.
+type Access struct {
+	// Mode is ModeLocal (also when empty), ModeOpen or ModeKey; any other
+	// value is treated as ModeKey.
+	Mode string
+	// Key is the API key and the HS256 key of tokens. Empty: no bearer is
+	// ever right.
+	Key string
+	// Origins are the Origin values (scheme://host[:port]) whose pages may
+	// call beside those of the same host; "*" stands for every page.
+	Origins []string
+	// TrustedProxies are the peers whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+	// Gateways are this host's default gateways. They never count as local:
+	// behind a container's port proxy the whole world has that address.
+	Gateways []netip.Addr
+}
+
+// Grant says what a request was allowed, and to whom.
+type Grant struct {
+	Client  netip.Addr // the client's address; invalid when a proxy garbled it
+	Room    string     // the only room a token is for; empty: every room
+	Subject string     // the token's subject; empty: not named
+	Key     bool       // it came with the API key itself
+	Token   bool       // it came with a token
+}
+
+// Check applies the rules to a request with its Authorization header
+// (RFC 6750, section 2.1). The error's status is 401 where a key would help
+// and none or a wrong one was sent, 403 where the request is refused.
+func (a *Access) Check(r *http.Request) (Grant, *Error) {
+	return a.CheckBearer(r, bearer(r.Header))
+}
+
+// CheckBearer is [Access.Check] for a bearer that came another way, as
+// browsers cannot send Authorization with a WebSocket; "" stands for none.
+func (a *Access) CheckBearer(r *http.Request, bearer string) (Grant, *Error) {
+	g := Grant{Client: a.Client(r)}
+	if !a.OriginAllowed(r) {
+		return Grant{}, errOrigin(r.Header.Get("Origin"))
+	}
+	if bearer != "" {
+		err := a.accept(&g, bearer)
+		if err == nil || a.Mode != ModeOpen {
+			return granted(g, err)
+		}
+	}
+	switch a.Mode {
+	case ModeOpen:
+		return g, nil
+	case ModeLocal, "":
+		return granted(g, a.local(r, g.Client))
+	}
+	return Grant{}, errNoKey()
+}
+
+// granted keeps a refused request from carrying a half-filled grant.
+func granted(g Grant, err *Error) (Grant, *Error) {
+	if err != nil {
+		return Grant{}, err
+	}
+	return g, nil
+}
+
+// accept fills g from a right bearer. Both sides of the comparison are hashed
+// first, so that its time tells neither content nor length of the key.
+func (a *Access) accept(g *Grant, bearer string) *Error {
+	if a.Key == "" {
+		return errTokenInvalid("this server has no API key")
+	}
+	want, got := sha256.Sum256([]byte(a.Key)), sha256.Sum256([]byte(bearer))
+	if subtle.ConstantTimeCompare(want[:], got[:]) == 1 {
+		g.Key = true
+		return nil
+	}
+	claims, err := parseToken(a.Key, bearer)
+	if err != nil {
+		return err
+	}
+	g.Token, g.Room, g.Subject = true, claims.Room, claims.Subject
+	return nil
+}
+
+// bearer returns the credentials of an Authorization header with the Bearer
+// scheme, or "". Several headers are one garbled value, which is never right.
+func bearer(h http.Header) string {
+	scheme, token, _ := strings.Cut(strings.Join(h["Authorization"], ","), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
+// OriginAllowed tells whether the page that sent r, if a page did, may read
+// the answer: no Origin header, one of the same host, or one listed in
+// Origins. A request that carries no Origin but that the browser marks as
+// another site's (Sec-Fetch-Site) is such a page's too.
+func (a *Access) OriginAllowed(r *http.Request) bool {
+	origins := r.Header["Origin"]
+	for _, allowed := range a.Origins {
+		if allowed == "*" || len(origins) == 1 && strings.EqualFold(strings.TrimSuffix(allowed, "/"), origins[0]) {
+			return true
+		}
+	}
+	switch len(origins) {
+	case 0:
+		site := r.Header.Get("Sec-Fetch-Site")
+		return site == "" || site == "same-origin" || site == "none"
+	case 1:
+		return sameHost(origins[0], r)
+	}
+	return false
+}
+
+// sameHost compares an Origin (RFC 6454, section 7) with the Host header. The
+// scheme counts only where this server ends TLS itself: behind a proxy that
+// does, it cannot know the scheme the browser used.
+func sameHost(origin string, r *http.Request) bool {
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" || u.Scheme+"://"+u.Host != origin {
+		return false
+	}
+	port, ok := map[string]string{"http": ":80", "https": ":443"}[u.Scheme]
+	if !ok || r.TLS != nil && u.Scheme != "https" {
+		return false
+	}
+	return strings.EqualFold(strings.TrimSuffix(u.Host, port), strings.TrimSuffix(r.Host, port))
+}

@@ -1,0 +1,178 @@
+package web
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+const (
+	minTTL      = time.Minute
+	defaultTTL  = 12 * time.Hour
+	tokenTTL    = time.Hour
+	maxTokenTTL = 30 * 24 * time.Hour
+	corsMaxAge  = "600" // seconds for which a browser may keep a preflight's answer
+	hintLog     = "The server's log says why."
+)
+
+// Session is the answer of /v1/ice: what RTCPeerConnection wants as
+// iceServers, and how long new relays can be made with it.
+type Session struct {
+	ICEServers []ICEServer `json:"iceServers"`
+	ExpiresAt  time.Time   `json:"expiresAt"` // sent as RFC 3339, UTC, whole seconds
+	TTL        int         `json:"ttl"`       // seconds
+}
+
+// ICEServer is an RTCIceServer of W3C WebRTC, section 4.2.4.
+type ICEServer struct {
+	URLs       []string `json:"urls"`
+	Username   string   `json:"username,omitempty"`
+	Credential string   `json:"credential,omitempty"`
+}
+
+// cors lets pages of allowed origins read what next answers, errors and
+// Retry-After too. Other pages get an error that they cannot read: not even
+// that a turnkey server is at this address is their business.
+func (s *server) cors(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Add("Vary", "Origin")
+		origin := r.Header.Get("Origin")
+		if !s.Access.OriginAllowed(r) {
+			errOrigin(origin).ServeHTTP(w, r)
+			return
+		}
+		if origin != "" {
+			w.Header().Set("Access-Control-Allow-Origin", origin)
+			w.Header().Set("Access-Control-Expose-Headers", "Retry-After")
+		}
+		next(w, r)
+	}
+}
+
+// preflight answers what a browser asks before it sends an Authorization
+// header to another origin (Fetch Standard, CORS-preflight request).
+func (s *server) preflight(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Methods", "GET")
+	h.Set("Access-Control-Allow-Headers", "Authorization")
+	h.Set("Access-Control-Max-Age", corsMaxAge)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// check applies the access rules and the rate limit. The holder of the API
+// key is not limited: it may be a backend that asks for all its users.
+func (s *server) check(r *http.Request) (Grant, *Error) {
+	grant, err := s.Access.Check(r)
+	if grant.Key {
+		return grant, nil
+	}
+	if wait := s.limit.wait(s.Access.Client(r), time.Now()); wait > 0 {
+		return Grant{}, errRate(wait)
+	}
+	return grant, err
+}
+
+// ice answers GET /v1/ice?label=L&ttl=SECONDS with a Session. The label of a
+// token that names its subject is that subject.
+func (s *server) ice(w http.ResponseWriter, r *http.Request) {
+	session, err := s.session(r)
+	if err != nil {
+		err.ServeHTTP(w, r)
+		return
+	}
+	session.ExpiresAt = session.ExpiresAt.UTC().Truncate(time.Second)
+	writeJSON(w, http.StatusOK, session)
+}
+
+func (s *server) session(r *http.Request) (Session, *Error) {
+	grant, denied := s.check(r)
+	if denied != nil {
+		return Session{}, denied
+	}
+	label, ttl, bad := query(r, "label", "._~@-", s.TTL, s.TTL)
+	if bad != nil {
+		return Session{}, bad
+	}
+	if label = cmp.Or(label, grant.Subject); grant.Subject != "" && label != grant.Subject {
+		return Session{}, &Error{Status: 403, Code: "label_denied",
+			Message: fmt.Sprintf("the token is for %.80q, not for %q", grant.Subject, label),
+			Hint:    "Leave ?label= out, or make a token for that label."}
+	}
+	if !isName(label, "._~@-") {
+		return Session{}, errTokenInvalid("its subject cannot be a label, which is [A-Za-z0-9._~@-]{0,64}")
+	}
+	session, err := s.ICE(label, ttl)
+	if own := (*Error)(nil); errors.As(err, &own) {
+		return Session{}, own
+	} else if err != nil {
+		s.Log.Error("cannot issue ICE servers", "label", label, "error", err)
+		return Session{}, &Error{Status: 500, Code: "internal", Message: "cannot issue credentials", Hint: hintLog}
+	}
+	return session, nil
+}
+
+// token answers POST /v1/token?room=R&ttl=SECONDS with a token, for the
+// holder of the API key, and for a program of this host where local clients
+// are served without one. A token begets no token.
+func (s *server) token(w http.ResponseWriter, r *http.Request) {
+	token, expires, err := s.newToken(r)
+	if err != nil {
+		err.ServeHTTP(w, r)
+		return
+	}
+	writeJSON(w, http.StatusOK, struct {
+		Token     string    `json:"token"`
+		ExpiresAt time.Time `json:"expiresAt"`
+	}{token, expires})
+}
+
+func (s *server) newToken(r *http.Request) (string, time.Time, *Error) {
+	grant, denied := s.check(r)
+	if denied != nil {
+		return "", time.Time{}, denied
+	}
+	if !grant.Key && (grant.Token || s.Access.Mode == ModeKey || !s.Access.direct(r)) {
+		return "", time.Time{}, &Error{Status: 403, Code: "key_required",
+			Message: "tokens are made for the holder of the API key, or on the server's own host",
+			Hint:    "Send \"Authorization: Bearer\" with TURNKEY_API_KEY, or run `turnkey token` on the server."}
+	}
+	room, ttl, bad := query(r, "room", "._~-", tokenTTL, maxTokenTTL)
+	if bad != nil {
+		return "", time.Time{}, bad
+	}
+	now := time.Now().UTC().Truncate(time.Second)
+	token, err := NewToken(s.Access.Key, room, "", ttl, now)
+	if err != nil {
+		return "", time.Time{}, &Error{Status: 409, Code: "no_key", Message: err.Error(),
+			Hint: "On the server set TURNKEY_API_KEY to 16 random bytes or more; tokens are signed with it."}
+	}
+	return token, now.Add(ttl), nil
+}
+
+// query reads a name (of letters, digits and extra) and ?ttl=, whole seconds
+// from a minute to most; more than most is taken as most.
+func query(r *http.Request, name, extra string, ttl, most time.Duration) (string, time.Duration, *Error) {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return "", 0, errQuery("query_invalid", "the query cannot be read: "+err.Error(), "Encode special characters as %XX.")
+	}
+	value := q.Get(name)
+	if !isName(value, extra) {
+		return "", 0, errQuery(name+"_invalid", fmt.Sprintf("%s %.80q has a character or length that is not allowed", name, value),
+			"Use at most 64 of A-Z a-z 0-9 "+extra+".")
+	}
+	if !q.Has("ttl") {
+		return value, ttl, nil
+	}
+	least := min(minTTL, most)
+	seconds, err := strconv.ParseUint(q.Get("ttl"), 10, 62)
+	if err != nil || seconds < uint64(least/time.Second) {
+		return "", 0, errQuery("ttl_invalid", fmt.Sprintf("ttl %.20q is not a number of seconds from %d", q.Get("ttl"), int(least.Seconds())),
+			fmt.Sprintf("Ask for %d to %d seconds, or leave ?ttl= out; TURNKEY_CREDENTIAL_TTL bounds that of credentials.", int(least.Seconds()), int(most.Seconds())))
+	}
+	return value, time.Duration(min(seconds, uint64(most/time.Second))) * time.Second, nil
+}
