@@ -1,0 +1,119 @@
+package configs
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// check refuses values that can be read but not used, alone or together.
+func (l *loader) check() {
+	c := &l.cfg
+	if c.Host != "" {
+		host, err := parseHost(c.Host)
+		c.Host = host
+		l.refuse("HOST", err)
+	}
+	if duplicate, found := firstDuplicate(c.Listen); found {
+		l.refuse("LISTEN", &problem{duplicate.String() + " is listed twice", "list each address once"})
+	}
+	l.checkPorts()
+	l.refuse("REALM", checkRealm(c.Realm))
+	l.refuse("CREDENTIAL_TTL", within(c.CredentialTTL, time.Minute, 168*time.Hour))
+	l.refuse("AUTH", oneOf(c.Auth, AuthLocal, AuthKey, AuthOpen))
+	l.checkWeb()
+	l.refuse("DRAIN_TIMEOUT", within(c.DrainTimeout, 0, time.Hour))
+	l.refuse("LOG_FORMAT", oneOf(c.LogFormat, LogText, LogJSON))
+	for _, rule := range c.AllowPeers {
+		if rule.Prefix.Bits() == 0 {
+			c.Warnings = append(c.Warnings, fmt.Sprintf("%sALLOW_PEERS=%s lets relays reach every private network and this machine; name only the addresses that they need", Prefix, rule))
+		}
+	}
+}
+
+// checkPorts sees to it that no port serves two purposes.
+func (l *loader) checkPorts() {
+	c := &l.cfg
+	web, err := parseHTTP(c.HTTP)
+	l.refuse("HTTP", err)
+	another := &problem{"the port is that of TURNKEY_PORT", "choose another"}
+	if c.AltPort == c.Port {
+		l.refuse("ALT_PORT", another)
+	}
+	if web != 0 && web == c.Port {
+		l.refuse("HTTP", another)
+	} else if web != 0 && web == c.AltPort {
+		l.refuse("HTTP", &problem{"the port is that of TURNKEY_ALT_PORT", "choose another"})
+	}
+	if c.RelayPorts.Min < 1024 {
+		l.refuse("RELAY_PORTS", &problem{"ports below 1024 belong to the system", "write e.g. 49160-49359"})
+	}
+	for _, taken := range []struct {
+		short string
+		port  uint16
+	}{{"PORT", c.Port}, {"ALT_PORT", c.AltPort}, {"HTTP", web}} {
+		if taken.port != 0 && c.RelayPorts.Contains(taken.port) {
+			l.refuse("RELAY_PORTS", &problem{fmt.Sprintf("port %d of %s%s lies within", taken.port, Prefix, taken.short), "choose a range without it"})
+		}
+	}
+}
+
+// checkWeb brings the origins into the form that browsers send and refuses to trust every proxy.
+func (l *loader) checkWeb() {
+	c := &l.cfg
+	for i, origin := range c.Origins {
+		if origin == "*" {
+			if len(c.Origins) > 1 {
+				l.refuse("ORIGINS", &problem{"* stands among other origins", "write * alone, or a list without it"})
+			}
+			continue
+		}
+		normal, err := parseOrigin(origin)
+		c.Origins[i] = normal
+		if err != nil {
+			l.refuse("ORIGINS", inEntry(i, len(c.Origins), err))
+		}
+	}
+	for i, proxies := range c.TrustedProxies {
+		if proxies.Bits() == 0 {
+			l.refuse("TRUSTED_PROXIES", inEntry(i, len(c.TrustedProxies), &problem{"everybody would be a trusted proxy and could pretend to be any client", "name the addresses of your proxies"}))
+		}
+	}
+}
+
+func checkRealm(s string) error {
+	for _, b := range []byte(s) {
+		if b < ' ' || b > '~' || b == '"' || b == '\'' || b == '\\' {
+			return &problem{"a realm has only printable ASCII characters without quotes and backslashes", "write e.g. turn.example.com"}
+		}
+	}
+	if len(s) > 64 {
+		return &problem{fmt.Sprintf("the realm has %d characters", len(s)), "use at most 64"}
+	}
+	return nil
+}
+
+func within(d, low, high time.Duration) error {
+	if d < low || d > high {
+		return &problem{"out of range", fmt.Sprintf("write a duration from %s to %s", short(low), short(high))}
+	}
+	return nil
+}
+
+func oneOf(s string, allowed ...string) error {
+	if !slices.Contains(allowed, s) {
+		return &problem{"not a choice", "write one of " + strings.Join(allowed, ", ")}
+	}
+	return nil
+}
+
+func firstDuplicate(addrs []netip.Addr) (netip.Addr, bool) {
+	for i, addr := range addrs {
+		if slices.Contains(addrs[:i], addr) {
+			return addr, true
+		}
+	}
+	return netip.Addr{}, false
+}

@@ -1,0 +1,73 @@
+// Package configs holds everything that an operator sets.
+//
+// Each setting is an environment variable that begins with TURNKEY_, each has a default or may stay
+// unset, and an empty value counts as unset. [Load] turns an environment into a [Config] and reports
+// every fault at once, by the name of the variable and with the fix. [Config.Settings] lists them all
+// with their meaning, and example.env is the same list as a file to copy.
+//
+// Whoever adds a setting adds a field to [Config], runs "go generate ./configs", and adds a
+// testdata/invalid-*.env for each value that it refuses.
+package configs
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+)
+
+//go:generate go test -run TestExampleFile -update .
+
+// Prefix begins the name of every setting.
+const Prefix = "TURNKEY_"
+
+// The values of [Config.Auth]: who may have credentials.
+const (
+	AuthLocal = "local" // clients on loopback and private addresses
+	AuthOpen  = "open"  // everybody
+	AuthKey   = "key"   // whoever shows the API key or a token signed with it
+)
+
+// The values of [Config.LogFormat].
+const (
+	LogText = "text"
+	LogJSON = "json"
+)
+
+// Config is what the operator has set, checked and in its final form: names and origins in lower
+// case, IPv4 addresses never in their IPv6 form. The doc tags are what the operator reads.
+type Config struct {
+	// What clients are told, and where the server listens.
+	Host       string       `env:"HOST" doc:"Name or address that clients find in every URL, e.g. turn.example.com; unset: the name in TURNKEY_PUBLIC_IP=dns:NAME, else the public address."`
+	PublicIP   PublicIP     `env:"PUBLIC_IP" envDefault:"auto" doc:"Address at which the internet reaches this machine: auto finds it out, an address such as 203.0.113.7 fixes it, dns:turn.example.com looks that name up."`
+	Listen     []netip.Addr `env:"LISTEN" doc:"Addresses of this machine to serve STUN and TURN on, separated by commas; unset: each global and each loopback address."`
+	Port       uint16       `env:"PORT" envDefault:"3478" doc:"Port for STUN and TURN, over UDP and TCP, 1 to 65535."`
+	AltPort    uint16       `env:"ALT_PORT" envDefault:"3479" doc:"Second STUN port, by which clients learn how their NAT behaves, 1 to 65535 and not TURNKEY_PORT."`
+	HTTP       string       `env:"HTTP" envDefault:":8080" doc:"Where the web pages and the API are served, as host:port; without a host, on every address."`
+	RelayPorts PortRange    `env:"RELAY_PORTS" envDefault:"49160-49359" doc:"UDP ports that relay the media, first-last, within 1024 to 65535; each relayed connection takes one, so open them all in the firewall."`
+
+	// Who may use it.
+	Realm         string        `env:"REALM" envDefault:"turnkey" doc:"Name of the realm that TURN shows to clients, 1 to 64 printable ASCII characters without quotes and backslashes."`
+	Secrets       []string      `env:"SECRET" secret:"true" doc:"Secret that signs TURN credentials, at least 16 bytes; several separated by commas: the first signs, all are accepted; unset: a random one."`
+	SecretFile    string        `env:"SECRET_FILE" doc:"File that holds what TURNKEY_SECRET would hold; set only one of the two."`
+	CredentialTTL time.Duration `env:"CREDENTIAL_TTL" envDefault:"12h" doc:"How long a TURN credential can start new relays, 1m to 168h; running calls outlive it."`
+	Auth          string        `env:"AUTH" envDefault:"local" doc:"Who may have credentials: local (clients on loopback and private addresses), key (whoever has the API key or a token), open (everybody: anyone can use your bandwidth)."`
+	APIKey        string        `env:"API_KEY" secret:"true" doc:"Key that clients show with TURNKEY_AUTH=key and that signs tokens, at least 16 printable ASCII characters without spaces."`
+	APIKeyFile    string        `env:"API_KEY_FILE" doc:"File that holds what TURNKEY_API_KEY would hold; set only one of the two."`
+
+	// The web around it, and the peers behind it.
+	Origins        []string       `env:"ORIGINS" doc:"Web sites whose pages may use the API from a browser, as https://app.example.com separated by commas, or * for all; unset: only the server's own pages."`
+	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" doc:"Addresses or prefixes of reverse proxies in front of TURNKEY_HTTP, separated by commas; only they are believed when they say who the client is."`
+	AllowPeers     []PeerRule     `env:"ALLOW_PEERS" doc:"Addresses that relays may reach although they are denied by default (private networks, this machine), as prefix[:port[-port]] separated by commas, e.g. 10.0.0.5:5000-5999,[fd00::/8]:443."`
+	DenyPeers      []netip.Prefix `env:"DENY_PEERS" doc:"Addresses or prefixes that relays may never reach, separated by commas; adds to the default list and wins over TURNKEY_ALLOW_PEERS."`
+
+	// Running it.
+	DrainTimeout time.Duration `env:"DRAIN_TIMEOUT" envDefault:"30s" doc:"How long a stopping server waits for running calls to end, 0 to 1h."`
+	LogLevel     slog.Level    `env:"LOG_LEVEL" envDefault:"info" doc:"Least severe messages to log: debug, info, warn or error."`
+	LogFormat    string        `env:"LOG_FORMAT" envDefault:"text" doc:"Form of the log: text for people or json for programs."`
+	StateDir     string        `env:"STATE_DIR" doc:"Existing directory in which a random secret outlives a restart; unset: the first of $STATE_DIRECTORY, which systemd sets, else nothing is kept."`
+
+	// Warnings are dangers that do not keep the server from starting, one sentence each, to be logged.
+	Warnings []string `env:"-"`
+
+	set map[string]bool // names of the settings that the environment held
+}
