@@ -1,0 +1,262 @@
+package signal
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+	"golang.org/x/time/rate"
+)
+
+// Times and rates of one socket.
+const (
+	joinTimeout  = 10 * time.Second // from the upgrade to an accepted join
+	pingEvery    = 25 * time.Second // below the 60 s after which proxies cut idle sockets
+	pongTimeout  = 20 * time.Second // below pingEvery: one ping under way at a time
+	readTimeout  = 10 * time.Second // from a message's first byte to its last
+	writeTimeout = 10 * time.Second // for one message to enter the kernel's buffer
+	closeGrace   = 2 * time.Second  // for what is queued and the closing handshake
+	messageRate  = 30               // messages per second, pings included
+	messageBurst = 200
+	goawayJitter = 10 // seconds over which clients spread their return
+)
+
+// ending is why and how a socket ends.
+type ending struct {
+	why    reason
+	status websocket.StatusCode
+	text   string // reason in the close frame
+	err    *Error // told before, or nil
+}
+
+// failure ends a socket with an error, whose status it takes.
+func failure(why reason, err *Error) ending { return ending{why, err.status, err.Code, err} }
+
+func slow() ending { return failure(leftSlow, errSlow().closing(closeSlow)) }
+
+// conn is one socket. A goroutine reads and a goroutine writes; others may
+// push into its queue and end it.
+type conn struct {
+	id   string
+	srv  *Server
+	req  *http.Request
+	addr netip.Prefix
+	ws   *websocket.Conn
+	nc   net.Conn // under ws, for deadlines
+	out  *queue
+	rate *rate.Limiter
+
+	timer *time.Timer         // the join deadline, then the renewal of ICE servers
+	hub   atomic.Pointer[hub] // nil until joined
+	grant Grant               // of the reading goroutine
+	tasks sync.WaitGroup      // the writer and its pings
+
+	once   sync.Once
+	ended  atomic.Bool
+	ending ending
+	reaper *time.Timer
+}
+
+// run serves the socket until it has ended and nothing of it is left.
+func (c *conn) run() {
+	c.tasks.Go(c.write)
+	c.read()
+	c.fail(ending{why: leftClosed, status: websocket.StatusNormalClosure})
+	c.tasks.Wait()
+	c.reaper.Stop()
+	c.timer.Stop()
+	// All that can fail here is closing what is closed.
+	_ = c.ws.CloseNow()
+}
+
+// end closes the socket once what is queued was written, or after closeGrace.
+// The first call decides. It never blocks, and takes no lock of a room.
+func (c *conn) end(e ending) {
+	c.once.Do(func() {
+		c.ending = e
+		c.reaper = time.AfterFunc(closeGrace, c.cut)
+		var last []byte
+		if e.err != nil {
+			last = e.err.frame()
+		}
+		c.ended.Store(true)
+		c.out.close(last, e.why == leftSlow)
+	})
+}
+
+// drain tells the client to go away, and ends the socket.
+func (c *conn) drain() {
+	c.out.push(goawayFrame())
+	c.end(ending{why: leftClosed, status: closeDrain, text: "draining"})
+}
+
+// fail ends the socket and takes the peer out of its room at once.
+func (c *conn) fail(e ending) {
+	c.end(e)
+	if h := c.hub.Load(); h != nil {
+		h.leave(c.id, c.ending.why)
+	}
+}
+
+// cut closes the connection without a word, which ends every read and write.
+func (c *conn) cut() { _ = c.nc.Close() }
+
+// push queues a frame of the server's own.
+func (c *conn) push(frame []byte) {
+	if !c.out.push(frame) {
+		c.fail(slow())
+	}
+}
+
+// read handles messages until the socket ends. An error that names a close
+// status is the socket's last.
+func (c *conn) read() {
+	for !c.ended.Load() {
+		kind, b, err := c.next()
+		if err != nil {
+			return
+		}
+		if e := c.receive(kind, b); e != nil && e.status == 0 {
+			c.push(e.frame())
+		} else if e != nil {
+			c.fail(failure(leftKicked, e))
+		}
+	}
+}
+
+// next reads one message of at most one byte more than is allowed.
+func (c *conn) next() (websocket.MessageType, []byte, error) {
+	kind, r, err := c.ws.Reader(context.Background())
+	if err != nil {
+		return 0, nil, err
+	}
+	_ = c.nc.SetReadDeadline(time.Now().Add(readTimeout))
+	b, err := io.ReadAll(io.LimitReader(r, maxMessage+1))
+	_ = c.nc.SetReadDeadline(time.Time{})
+	return kind, b, err
+}
+
+func (c *conn) receive(kind websocket.MessageType, b []byte) *Error {
+	if !c.rate.Allow() {
+		return errRate().closing(closeRate)
+	}
+	if len(b) > maxMessage {
+		return errTooLarge().closing(closeTooLarge)
+	}
+	if kind != websocket.MessageText {
+		return errBinary()
+	}
+	m, err := Decode(b)
+	if err == nil {
+		err = c.handle(m)
+	}
+	if err != nil && m.ID != 0 {
+		err = err.answering(m.ID)
+	}
+	return err
+}
+
+func (c *conn) handle(m Message) *Error {
+	h := c.hub.Load()
+	switch {
+	case m.Type == Join && h != nil:
+		return errJoined(h.room.name)
+	case m.Type == Join:
+		return c.srv.join(c, m)
+	case m.Type == Bye && m.Peer == "":
+		c.fail(ending{why: leftBye, status: closeBye, text: "bye"})
+		return nil
+	case h == nil:
+		return errNotJoined()
+	case m.Type == ICE:
+		return c.renew(m.ID)
+	default:
+		return h.relay(c.id, m)
+	}
+}
+
+// renew sends fresh ICE servers, and arranges for the next.
+func (c *conn) renew(re int64) *Error {
+	ice, next, err := c.srv.issue(c.id)
+	c.timer.Reset(next)
+	if err != nil {
+		return err
+	}
+	c.push(iceFrame(re, ice))
+	return nil
+}
+
+// write writes what is queued, pings, and keeps the time.
+func (c *conn) write() {
+	ping := time.NewTicker(pingEvery)
+	defer ping.Stop()
+	for {
+		select {
+		case <-c.out.ready:
+			if c.flush() {
+				return
+			}
+		case <-ping.C:
+			c.tasks.Go(c.ping)
+		case <-c.timer.C:
+			if c.hub.Load() == nil {
+				c.fail(failure(leftClosed, errJoinTimeout().closing(closeTimeout)))
+			} else {
+				// The log has an error's cause, and the timer is set anew.
+				_ = c.renew(0)
+			}
+		}
+	}
+}
+
+// flush empties the queue and reports whether the socket is done with.
+func (c *conn) flush() bool {
+	for {
+		frame, end := c.out.pop()
+		if end {
+			// The peer may be gone or mute; the reaper bounds the handshake.
+			_ = c.ws.Close(c.ending.status, c.ending.text)
+			return true
+		}
+		if frame == nil {
+			return false
+		}
+		_ = c.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
+		err := c.ws.Write(context.Background(), websocket.MessageText, frame)
+		_ = c.nc.SetWriteDeadline(time.Time{})
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			c.fail(slow())
+		}
+		if err != nil {
+			c.cut()
+			return true
+		}
+	}
+}
+
+// ping ends the socket of a peer that does not answer. Browsers answer pings
+// even while the page sleeps.
+func (c *conn) ping() {
+	ctx, cancel := context.WithTimeout(context.Background(), pongTimeout)
+	defer cancel()
+	if c.ws.Ping(ctx) != nil && ctx.Err() != nil {
+		c.fail(ending{why: leftTimeout, status: closeTimeout, text: "no answer to a ping"})
+	}
+}
+
+// control counts the client's pings and pongs like messages.
+func (c *conn) control() bool {
+	ok := c.rate.Allow()
+	if !ok {
+		c.fail(failure(leftKicked, errRate().closing(closeRate)))
+	}
+	return ok
+}

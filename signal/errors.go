@@ -1,0 +1,153 @@
+package signal
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/coder/websocket"
+)
+
+// Error is what a client is told: over the WebSocket as an error message, and
+// as {"error":{…}} in place of an upgrade. It is an error value as well.
+type Error struct {
+	Code    string // for programs: lower case with underscores, never changes meaning
+	Message string // what happened
+	Hint    string // what to do about it
+
+	re     int64                // the request it answers, 0 = none
+	status websocket.StatusCode // closes the socket with it, 0 = the socket stays open
+}
+
+// Error returns the code and the message.
+func (e *Error) Error() string { return e.Code + ": " + e.Message }
+
+// Close codes of the protocol, in the range RFC 6455 section 7.4.2 leaves to
+// applications.
+const (
+	closeBye      websocket.StatusCode = 4000 // the client said bye
+	closeDenied   websocket.StatusCode = 4003 // origin or token refused
+	closeTimeout  websocket.StatusCode = 4004 // no join in time, or no answer to pings
+	closeSlow     websocket.StatusCode = 4008 // did not read fast enough
+	closeRate     websocket.StatusCode = 4009 // sent too much too fast
+	closeFull     websocket.StatusCode = 4010 // the room, or the server, is full
+	closeDrain    websocket.StatusCode = 4012 // the server shuts down
+	closeTooLarge websocket.StatusCode = 4013 // a message over the limit
+)
+
+// closing returns the error as one that ends the socket.
+func (e *Error) closing(status websocket.StatusCode) *Error {
+	c := *e
+	c.status = status
+	return &c
+}
+
+// answering returns the error as the answer to request id.
+func (e *Error) answering(id int64) *Error {
+	c := *e
+	c.re = id
+	return &c
+}
+
+// frame is the error as a message to the client.
+func (e *Error) frame() []byte {
+	return encode(struct {
+		Type    Type   `json:"type"`
+		Re      int64  `json:"re,omitempty"`
+		Code    string `json:"code"`
+		Message string `json:"message"`
+		Hint    string `json:"hint,omitempty"`
+		Fatal   bool   `json:"fatal,omitempty"`
+	}{"error", e.re, e.Code, e.Message, e.Hint, e.status != 0})
+}
+
+// write answers an HTTP request that gets no WebSocket.
+func (e *Error) write(w http.ResponseWriter, status int) {
+	type body struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+		Hint    string `json:"hint,omitempty"`
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	// A client that has gone needs no answer.
+	_ = json.NewEncoder(w).Encode(map[string]body{"error": {e.Code, e.Message, e.Hint}})
+}
+
+func fault(code, hint, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+func errNobody() *Error {
+	return fault("auth_required", "the operator decides who may join: set TURNKEY_AUTH", "this server admits nobody")
+}
+
+func errUpgrade() *Error {
+	return fault("upgrade_required", "open it with new WebSocket(\"wss://HOST/v1/ws\") or another WebSocket client; a proxy in between must pass the Upgrade and Connection headers on over HTTP/1.1",
+		"this address speaks WebSocket only")
+}
+
+func errOrigin(origin string) *Error {
+	return fault("origin_denied", "the operator allows pages of other origins with TURNKEY_ORIGINS", "pages of origin %.100q may not connect", origin)
+}
+
+func errRoomDenied(room string) *Error {
+	return fault("room_denied", "ask for a token for this room, or join the room the token names", "the token is not good for room %q", room)
+}
+
+func errManySockets(limit int) *Error {
+	return fault("too_many_sockets", "close sockets that are no longer used, or raise TURNKEY_PEERS_PER_IP",
+		"your address holds %d signaling sockets, the most it may", limit)
+}
+
+func errServerFull() *Error {
+	return fault("server_full", "try again later, or raise TURNKEY_ROOMS_MAX", "the server holds as many rooms as it may")
+}
+
+func errRoomFull(room string, limit int) *Error {
+	return fault("room_full", "wait until somebody leaves, take another room, or raise TURNKEY_ROOM_MAX",
+		"room %q has its %d peers", room, limit)
+}
+
+func errDraining() *Error {
+	return fault("draining", "connect again in a few seconds", "the server is shutting down")
+}
+
+func errNoICE() *Error {
+	return fault("internal", "the server's log says why; try again", "no ICE servers could be issued")
+}
+
+func errNotJoined() *Error {
+	return fault("not_joined", `send {"type":"join","room":"ROOM"} first`, "this socket is in no room")
+}
+
+func errJoined(room string) *Error {
+	return fault("already_joined", "open another WebSocket for another room", "this socket is in room %q", room)
+}
+
+func errNoPeer(peer string) *Error {
+	return fault("peer_not_found", "peers come with welcome and peer-joined and go with peer-left; a message to oneself is never delivered",
+		"no other peer %.64q in the room", peer)
+}
+
+func errJoinTimeout() *Error {
+	return fault("join_timeout", `send {"type":"join","room":"ROOM"} right after the socket opens`, "no join within %v", joinTimeout)
+}
+
+func errTooLarge() *Error {
+	return fault("too_large", "send big data over a data channel", "a message may have %d bytes", maxMessage)
+}
+
+func errRate() *Error {
+	return fault("rate_limited", "wait between messages; send big or frequent data over a data channel",
+		"more than %d messages per second after a burst of %d", messageRate, messageBurst)
+}
+
+func errSlow() *Error {
+	return fault("slow_consumer", "read the socket all the time; then join again", "more than %d messages or %d bytes were waiting to be read", queueFrames, queueBytes)
+}
+
+func errBinary() *Error {
+	return fault("bad_json", "send JSON as text: ws.send(JSON.stringify(message))", "a binary frame came in; messages are text")
+}

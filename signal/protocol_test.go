@@ -1,0 +1,97 @@
+package signal
+
+import (
+	"encoding/json"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+func document(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// The examples of docs/protocol.md are one session. It is replayed line by
+// line against a server on loopback: what it says comes back must come back.
+func TestProtocolDocumentIsTrue(t *testing.T) {
+	ids := []string{"p_anna", "p_bob"}
+	s := New(Config{Admit: admitAll, ICE: func(label string) (json.RawMessage, time.Time, error) {
+		return json.RawMessage(`[{"urls":["stun:turn.example.org:3478"]},{"urls":["turn:turn.example.org:3478?transport=udp"],"username":"1790003600:` +
+			label + `","credential":"c2VjcmV0"}]`), time.Unix(1790003600, 0), nil
+	}})
+	s.newID = func() string { id := ids[0]; ids = ids[1:]; return id }
+	url := serve(t, s)
+	clients := map[string]*client{}
+	lines := 0
+	for _, block := range regexp.MustCompile("(?s)```signal\n(.*?)```").FindAllStringSubmatch(document(t), -1) {
+		for line := range strings.Lines(block[1]) {
+			f := strings.SplitN(strings.TrimSpace(line), " ", 3)
+			who, text := f[0], f[2]
+			if clients[who] == nil {
+				clients[who] = dial(t, url, nil)
+			}
+			replay(clients[who], f[1], text)
+			lines++
+		}
+	}
+	if lines < 20 || len(clients) != 2 {
+		t.Fatalf("replayed %d lines of %d clients", lines, len(clients))
+	}
+	clients["anna"].send(`{"type":"join","id":9,"room":"demo"}`)
+	if m := clients["anna"].refused("already_joined", 0); m["re"] != 9.0 {
+		t.Errorf("anna received %v, which the document does not show", m)
+	}
+}
+
+func replay(c *client, arrow, text string) {
+	c.t.Helper()
+	switch code, isClose := strings.CutPrefix(text, "close "); {
+	case arrow == ">":
+		c.send(text)
+	case isClose:
+		n, err := strconv.Atoi(code)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		c.closed(websocket.StatusCode(n))
+	default:
+		_, b, err := c.ws.Read(patience(c.t))
+		if err != nil || !sameJSON(c.t, b, []byte(text)) {
+			c.t.Fatalf("got  %s %v\nwant %s", b, err, text)
+		}
+	}
+}
+
+func TestProtocolDocumentIsComplete(t *testing.T) {
+	doc := document(t)
+	var names []string
+	for _, file := range []string{"errors.go", "message.go", "frames.go", "room.go"} {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, re := range []string{`fault\("(\w+)"`, `missing\("(\w+)"`, ` Type += "([a-z]+)"`, `reason = "(\w+)"`, `json:"(\w+)`, `}\{"([a-z-]+)",`} {
+			for _, m := range regexp.MustCompile(re).FindAllStringSubmatch(string(b), -1) {
+				names = append(names, m[1])
+			}
+		}
+	}
+	if len(names) < 60 {
+		t.Fatalf("found only %d names in the source: %v", len(names), names)
+	}
+	for _, n := range names {
+		if !strings.Contains(doc, "`"+n+"`") && !strings.Contains(doc, `"`+n+`"`) && !strings.Contains(doc, "."+n+"`") {
+			t.Errorf("docs/protocol.md does not mention %s", n)
+		}
+	}
+}

@@ -1,0 +1,231 @@
+package signal
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+	"golang.org/x/time/rate"
+)
+
+// Server serves the WebSocket of docs/protocol.md. Make one with [New].
+type Server struct {
+	cfg   Config
+	newID func() string
+
+	mu       sync.Mutex // not held on the way of a message
+	rooms    map[string]*hub
+	conns    map[*conn]struct{}
+	perIP    map[netip.Prefix]int
+	sockets  int // in perIP together
+	draining bool
+	wg       sync.WaitGroup // one for each socket
+}
+
+// New returns a server without sockets or goroutines.
+func New(cfg Config) *Server {
+	return &Server{
+		cfg:   cfg.withDefaults(),
+		newID: func() string { return "p_" + strings.ToLower(rand.Text()[:12]) },
+		rooms: map[string]*hub{},
+		conns: map[*conn]struct{}{},
+		perIP: map[netip.Prefix]int{},
+	}
+}
+
+// ServeHTTP upgrades the request and serves the socket until it ends. What is
+// no WebSocket upgrade gets 426, a client with too many sockets 429, and
+// everybody 503 when the server is full or shutting down, each with an error
+// as JSON. All other refusals are told over the accepted socket, because
+// browsers hide the answer to a failed upgrade from the page.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !isUpgrade(r) {
+		w.Header().Set("Upgrade", "websocket")
+		w.Header().Set("Connection", "Upgrade")
+		errUpgrade().write(w, http.StatusUpgradeRequired)
+		return
+	}
+	addr := bucket(s.cfg.Client(r))
+	if err, status := s.enter(addr); err != nil {
+		err.write(w, status)
+		return
+	}
+	defer s.exit(addr)
+	c := &conn{
+		id: s.newID(), srv: s, req: r, addr: addr,
+		out:  newQueue(),
+		rate: rate.NewLimiter(messageRate, messageBurst),
+	}
+	if err := c.accept(w); err != nil {
+		s.cfg.Log.Debug("no WebSocket", "client", addr.Addr(), "err", err)
+		return
+	}
+	start := time.Now()
+	s.track(c)
+	if !s.cfg.OriginAllowed(r) {
+		c.end(failure(leftKicked, errOrigin(r.Header.Get("Origin")).closing(closeDenied)))
+	}
+	c.run()
+	s.untrack(c)
+	s.cfg.Log.Debug("signaling socket closed", "peer", c.id, "client", addr.Addr(), "subject", c.grant.Subject,
+		"reason", c.ending.why, "code", int(c.ending.status), "duration", time.Since(start))
+}
+
+// Shutdown tells every client to go away, closes every socket and waits until
+// nothing of them is left; sockets are not accepted any more. When ctx ends
+// first, it cuts the connections and returns the context's error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.draining = true
+	conns := slices.Collect(maps.Keys(s.conns))
+	s.mu.Unlock()
+	for _, c := range conns {
+		c.drain()
+	}
+	done := make(chan struct{})
+	go func() { s.wg.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		for _, c := range conns {
+			c.cut()
+		}
+		<-done
+		return ctx.Err()
+	}
+}
+
+// enter counts a socket in, or says why not and with which HTTP status.
+func (s *Server) enter(addr netip.Prefix) (*Error, int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.draining:
+		return errDraining(), http.StatusServiceUnavailable
+	case s.sockets >= s.cfg.RoomsMax*s.cfg.RoomMax:
+		return errServerFull(), http.StatusServiceUnavailable
+	case s.perIP[addr] >= s.cfg.PeersPerIP:
+		return errManySockets(s.cfg.PeersPerIP), http.StatusTooManyRequests
+	}
+	s.perIP[addr]++
+	s.sockets++
+	s.wg.Add(1)
+	return nil, 0
+}
+
+func (s *Server) exit(addr netip.Prefix) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sockets--
+	if s.perIP[addr]--; s.perIP[addr] == 0 {
+		delete(s.perIP, addr)
+	}
+	s.wg.Done()
+}
+
+// track makes the socket known to Shutdown, which may have begun already.
+func (s *Server) track(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[c] = struct{}{}
+	if s.draining {
+		c.drain()
+	}
+}
+
+// untrack forgets the socket, and its room with the room's last socket.
+func (s *Server) untrack(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	if h := c.hub.Load(); h != nil {
+		s.release(h)
+	}
+}
+
+// join lets the socket into a room, if the room, the token and the caps allow.
+func (s *Server) join(c *conn, m Message) *Error {
+	tok := m.Token
+	if tok == "" {
+		tok = token(c.req)
+	}
+	grant, err := s.cfg.Admit(c.req, m.Room, tok)
+	if err == nil && grant.Room != "" && grant.Room != m.Room {
+		err = errRoomDenied(m.Room)
+	}
+	if err != nil {
+		return err.closing(closeDenied)
+	}
+	c.grant = grant
+	ice, next, err := s.issue(c.id)
+	if err != nil {
+		return err.closing(websocket.StatusInternalError)
+	}
+	h, err := s.acquire(m.Room)
+	if err != nil {
+		return err.closing(closeFull)
+	}
+	if err := h.join(c, m, ice); err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.release(h)
+		return err.closing(closeFull)
+	}
+	c.hub.Store(h)
+	c.timer.Reset(next)
+	return nil
+}
+
+// acquire returns the room's hub, a new one if there is none.
+func (s *Server) acquire(name string) (*hub, *Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.rooms[name]
+	if h == nil {
+		if len(s.rooms) >= s.cfg.RoomsMax {
+			return nil, errServerFull()
+		}
+		h = &hub{room: room{name: name, max: s.cfg.RoomMax}, conns: map[string]*conn{}}
+		s.rooms[name] = h
+	}
+	h.refs++
+	return h, nil
+}
+
+// release gives the hub back. The caller holds s.mu.
+func (s *Server) release(h *hub) {
+	if h.refs--; h.refs == 0 {
+		delete(s.rooms, h.room.name)
+	}
+}
+
+// Renewal of ICE servers: never sooner than renewMin, so that credentials that
+// live for no time cost little, and never later than renewMax.
+const (
+	renewMin = 30 * time.Second
+	renewMax = 24 * time.Hour
+)
+
+// issue returns ICE servers and how long to wait before the next, half their
+// life; with an error, when to try again.
+func (s *Server) issue(label string) (issued, time.Duration, *Error) {
+	servers, expires, err := s.cfg.ICE(label)
+	if err != nil || !json.Valid(servers) {
+		s.cfg.Log.Error("issuing ICE servers for a peer", "peer", label, "err", err, "valid", json.Valid(servers))
+		return issued{}, renewMin, errNoICE()
+	}
+	next := renewMax
+	if !expires.IsZero() {
+		next = min(max(time.Until(expires)/2, renewMin), renewMax)
+	}
+	return newIssued(servers, expires), next, nil
+}
