@@ -1,0 +1,259 @@
+// Package turnsrv is a TURN server (RFC 8656) for the open internet: pion/turn
+// with a gate in front of it that decides what pion may see and completes what
+// pion answers, and with its own relay ports, peer rules, stream handling and
+// sessions around it.
+//
+// The way of a packet: socket, STUN (Config.STUN answers Binding), gate, pion,
+// relay socket, peer; and back. Each socket has a pion server of its own, so
+// that what pion asks while it handles a request (which key, which peer, which
+// relay socket) is answered with that request at hand.
+//
+// Credentials are time-limited (package cred). A credential must be current
+// when an allocation is made; the allocation may be refreshed beyond it.
+package turnsrv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/logging"
+	"github.com/pion/turn/v4"
+	"turnkey/turnsrv/cred"
+)
+
+// DefaultRealm is the realm of a server whose Config names none. It is short
+// because every 401 carries it.
+const DefaultRealm = "turnkey"
+
+// closeTimeout bounds Close. Nothing but a fault in this package takes as long.
+const closeTimeout = 5 * time.Second
+
+// Config is what New needs. The server owns the sockets from then on.
+type Config struct {
+	// PacketConns are the UDP sockets and Listeners the TCP listeners to serve
+	// clients on. Each should be bound to one address, so that responses leave
+	// from the address that was asked.
+	PacketConns []net.PacketConn
+	Listeners   []net.Listener
+
+	// STUN, if not nil, is put around every socket, and around the packet view
+	// of every listener, to answer Binding requests. Without it they are dropped.
+	STUN func(net.PacketConn) net.PacketConn
+
+	// Secrets check credentials. Required.
+	Secrets *cred.Secrets
+	// Realm, at most 64 bytes of printable ASCII; DefaultRealm if empty.
+	Realm string
+
+	// ListenRelay opens a relay socket on a port of RelayPorts. Required.
+	ListenRelay func(port uint16) (net.PacketConn, error)
+	// RelayPorts are the ports of relayed transport addresses: one for each allocation.
+	RelayPorts PortRange
+	// Advertise returns the IPv4 address that peers reach relay sockets at. It
+	// may change while the server runs. Required.
+	Advertise func() netip.Addr
+
+	// Peers decides who may be reached. Required, because there is no safe
+	// default without knowing the server's own addresses.
+	Peers *Peers
+
+	// Log gets one line at Info for each session that ends; what a client can
+	// cause is at Debug. Nil discards.
+	Log *slog.Logger
+}
+
+// Server is a running TURN server.
+type Server struct {
+	realm    string
+	secrets  *cred.Secrets
+	peers    *Peers
+	log      *slog.Logger
+	listen   func(port uint16) (net.PacketConn, error)
+	announce func() netip.Addr
+
+	ports     *ports
+	sessions  *sessions
+	endpoints []*endpoint
+	streams   []*streams
+	draining  atomic.Bool
+	once      sync.Once
+	err       error // of Close
+}
+
+// endpoint is one socket with its gate and the pion server behind it.
+type endpoint struct {
+	gate *gate
+	pion *turn.Server
+}
+
+// New starts a server on the sockets of c. It fails only on a Config that is
+// not complete, and then closes the sockets.
+func New(c Config) (*Server, error) {
+	s := &Server{
+		realm: c.Realm, secrets: c.Secrets, peers: c.Peers, log: c.Log,
+		listen: c.ListenRelay, announce: c.Advertise,
+		ports: newPorts(c.RelayPorts), sessions: newSessions(),
+	}
+	if s.realm == "" {
+		s.realm = DefaultRealm
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if c.STUN == nil {
+		c.STUN = func(conn net.PacketConn) net.PacketConn { return conn }
+	}
+	err := c.validate()
+	for _, conn := range c.PacketConns {
+		err = errors.Join(err, s.serve(c.STUN(conn), "udp", func(netip.AddrPort, bool) bool { return true }, err == nil))
+	}
+	for _, l := range c.Listeners {
+		err = errors.Join(err, s.serveStreams(l, c.STUN, err == nil))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start TURN server: %w", err), s.Close())
+	}
+	return s, nil
+}
+
+func (c *Config) validate() error {
+	switch {
+	case c.Secrets == nil:
+		return errors.New("no secrets: nobody could be let in")
+	case c.Peers == nil:
+		return errors.New("no peer rules: relays could reach every address")
+	case c.ListenRelay == nil || c.Advertise == nil:
+		return errors.New("no way to open or to advertise relay sockets")
+	case c.RelayPorts.Min == 0 || c.RelayPorts.Max < c.RelayPorts.Min:
+		return fmt.Errorf("relay ports %d-%d are no range", c.RelayPorts.Min, c.RelayPorts.Max)
+	}
+	return nil
+}
+
+func (s *Server) serveStreams(l net.Listener, stun func(net.PacketConn) net.PacketConn, ok bool) error {
+	if !ok {
+		return l.Close()
+	}
+	var g *gate
+	ready := make(chan struct{})
+	conns := newStreams(l, s.log, func(client netip.AddrPort) {
+		<-ready
+		if g != nil {
+			g.end(client, EndGone)
+		}
+	})
+	s.streams = append(s.streams, conns)
+	err := s.serve(stun(conns), "tcp", conns.hold, true)
+	if err == nil {
+		g = s.endpoints[len(s.endpoints)-1].gate
+	}
+	close(ready)
+	return err
+}
+
+// serve starts pion behind a gate on conn, or only closes conn if not ok.
+func (s *Server) serve(conn net.PacketConn, transport string, hold func(netip.AddrPort, bool) bool, ok bool) error {
+	if !ok {
+		return conn.Close()
+	}
+	g := &gate{PacketConn: conn, server: s, transport: transport, hold: hold, sessions: make(map[netip.AddrPort]*session)}
+	p, err := turn.NewServer(turn.ServerConfig{
+		Realm:       s.realm,
+		AuthHandler: g.authKey,
+		PacketConnConfigs: []turn.PacketConnConfig{{
+			PacketConn: g, RelayAddressGenerator: generator{g}, PermissionHandler: g.permit,
+		}},
+		EventHandler:  turn.EventHandler{OnAllocationCreated: g.created},
+		LoggerFactory: &logging.DefaultLoggerFactory{DefaultLogLevel: logging.LogLevelDisabled},
+	})
+	if err != nil {
+		return errors.Join(fmt.Errorf("serve TURN on %s: %w", conn.LocalAddr(), err), conn.Close())
+	}
+	s.endpoints = append(s.endpoints, &endpoint{gate: g, pion: p})
+	return nil
+}
+
+// Sessions returns the live sessions, in no order.
+func (s *Server) Sessions() []Session { return s.sessions.list() }
+
+// FreePorts returns how many more allocations the relay ports allow.
+func (s *Server) FreePorts() int { return s.ports.count() }
+
+// Shutdown stops accepting connections and allocations, waits until the live
+// ones have ended or ctx is done, and closes the server. It returns the error
+// of ctx if sessions had to be ended.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.draining.Store(true)
+	for _, conns := range s.streams {
+		conns.drain()
+	}
+	return errors.Join(s.sessions.wait(ctx), s.Close())
+}
+
+// Close closes every socket and connection, ends every session, and returns
+// when they have ended. Closing twice does nothing more.
+func (s *Server) Close() error {
+	s.once.Do(func() { s.err = s.close() })
+	return s.err
+}
+
+func (s *Server) close() error {
+	s.draining.Store(true)
+	for _, v := range s.sessions.all() {
+		v.because(EndShutdown)
+	}
+	var err error
+	for _, e := range s.endpoints {
+		err = errors.Join(err, e.pion.Close())
+	}
+	// pion closes its allocations when its read loops have seen the closed sockets.
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	return errors.Join(err, s.sessions.wait(ctx))
+}
+
+// generator hands relay sockets to pion, for the request in hand.
+type generator struct{ gate *gate }
+
+func (generator) Validate() error { return nil }
+
+// AllocateConn would be for TCP relays (RFC 6062), which are not offered.
+func (generator) AllocateConn(string, int) (net.Conn, net.Addr, error) {
+	return nil, nil, errors.New("TCP relays are not supported")
+}
+
+// AllocatePacketConn opens a relay socket on a free port, or on the port that
+// pion asks for. Ports that another program holds are passed over.
+func (a generator) AllocatePacketConn(_ string, port int) (net.PacketConn, net.Addr, error) {
+	s := a.gate.server
+	if s.draining.Load() {
+		return nil, nil, errors.New("the server is shutting down")
+	}
+	tries := s.ports.count()
+	if port != 0 {
+		tries = 1
+	}
+	for range tries {
+		p, err := s.ports.take(uint16(port))
+		if err != nil {
+			return nil, nil, err
+		}
+		conn, err := s.listen(p)
+		if err != nil {
+			s.ports.release(p)
+			s.log.Debug("relay port not available", "port", p, "error", err)
+			continue
+		}
+		a.gate.opened = &relay{PacketConn: conn, peers: s.peers}
+		a.gate.opened.whenEnded(func() { s.ports.release(p) })
+		return a.gate.opened, net.UDPAddrFromAddrPort(netip.AddrPortFrom(s.announce(), p)), nil
+	}
+	return nil, nil, errNoPort
+}

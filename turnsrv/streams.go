@@ -1,0 +1,310 @@
+package turnsrv
+
+import (
+	"bufio"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+const (
+	// firstFrameTimeout is how long a new connection may take, with its
+	// handshake, to send one whole STUN message.
+	firstFrameTimeout = 10 * time.Second
+	// idleTimeout is how long a connection without an allocation may take for
+	// each later message. With an allocation its lifetime is the bound.
+	idleTimeout = time.Minute
+	// writeTimeout is how long one write to a client may take before the
+	// connection is given up.
+	writeTimeout = 10 * time.Second
+
+	maxStreams          = 8192 // connections of one listener
+	maxStreamsPerClient = 64   // connections of one client address
+	streamBacklog       = 256  // frames read and not yet handled, all connections together
+	streamQueue         = 64   // frames waiting to be written to one client
+)
+
+// streams is a packet view of a stream listener: every frame of every
+// connection comes out of ReadFrom as one datagram from its client, and WriteTo
+// sends a frame to one client. So requests on streams are handled like those on
+// UDP: one at a time, whole, and checked by the same code.
+//
+// A client that reads too slowly loses frames, as it would on UDP, and is never
+// waited for.
+type streams struct {
+	listener net.Listener
+	log      *slog.Logger
+	closed   func(client netip.AddrPort) // called when a connection has ended
+
+	frames chan frame
+	done   chan struct{}
+	once   sync.Once
+	wg     sync.WaitGroup
+
+	mu      sync.RWMutex
+	conns   map[netip.AddrPort]*stream
+	clients map[netip.Addr]int
+}
+
+// frame is one message of one client, in a buffer of the pool.
+type frame struct {
+	from net.Addr
+	size int
+	buf  *[maxFrame]byte
+}
+
+var frameBuffers = sync.Pool{New: func() any { return new([maxFrame]byte) }}
+
+func newStreams(listener net.Listener, log *slog.Logger, closed func(netip.AddrPort)) *streams {
+	s := &streams{
+		listener: listener,
+		log:      log,
+		closed:   closed,
+		frames:   make(chan frame, streamBacklog),
+		done:     make(chan struct{}),
+		conns:    make(map[netip.AddrPort]*stream),
+		clients:  make(map[netip.Addr]int),
+	}
+	s.wg.Go(s.accept)
+	return s
+}
+
+// accept serves connections until the listener is closed. A failed accept, as
+// when descriptors run out, is tried again after a pause that grows to a second.
+func (s *streams) accept() {
+	const shortest, longest = 5 * time.Millisecond, time.Second
+	pause := shortest
+	for {
+		conn, err := s.listener.Accept()
+		if err == nil {
+			pause = shortest
+			s.serve(conn)
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		s.log.Error("accept connection failed, trying again", "listener", s.listener.Addr(), "error", err, "pause", pause)
+		select {
+		case <-time.After(pause):
+			pause = min(2*pause, longest)
+		case <-s.done:
+			return
+		}
+	}
+}
+
+// serve begins to serve conn, or closes it if there are too many.
+func (s *streams) serve(conn net.Conn) {
+	c := &stream{Conn: conn, client: addrPort(conn.RemoteAddr()), queue: make(chan frame, streamQueue), done: make(chan struct{})}
+	if !s.add(c) {
+		conn.Close()
+		return
+	}
+	s.wg.Go(func() {
+		err := s.read(c)
+		s.remove(c)
+		s.log.Debug("connection ended", "client", c.client, "error", err)
+		s.closed(c.client)
+	})
+	s.wg.Go(c.write)
+}
+
+func (s *streams) add(c *stream) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, twice := s.conns[c.client]
+	full := len(s.conns) >= maxStreams || s.clients[c.client.Addr()] >= maxStreamsPerClient
+	if twice || full || !c.client.IsValid() {
+		return false
+	}
+	select {
+	case <-s.done:
+		return false
+	default:
+	}
+	s.conns[c.client] = c
+	s.clients[c.client.Addr()]++
+	return true
+}
+
+func (s *streams) remove(c *stream) {
+	c.end()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c.client)
+	if s.clients[c.client.Addr()]--; s.clients[c.client.Addr()] == 0 {
+		delete(s.clients, c.client.Addr())
+	}
+}
+
+func (s *streams) conn(client netip.AddrPort) *stream {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.conns[client]
+}
+
+// read hands on one frame after the other until the connection fails or sends
+// something that is none.
+func (s *streams) read(c *stream) error {
+	r := bufio.NewReaderSize(c, 2*maxFrame)
+	from := c.RemoteAddr()
+	for first := true; ; first = false {
+		c.await(first)
+		head, err := r.Peek(channelDataHeader)
+		if err != nil {
+			return err
+		}
+		size, err := frameSize(head)
+		if err != nil {
+			return err
+		}
+		b, err := r.Peek(size)
+		if err != nil {
+			return err
+		}
+		if err := checkFrame(b, first); err != nil {
+			return err
+		}
+		f := frame{from: from, size: size, buf: frameBuffers.Get().(*[maxFrame]byte)}
+		copy(f.buf[:], b)
+		if _, err := r.Discard(size); err != nil {
+			return err
+		}
+		select {
+		case s.frames <- f:
+		case <-s.done:
+			return net.ErrClosed
+		}
+	}
+}
+
+// hold tells that client has an allocation, or has it no more: with one, its
+// connection has no idle deadline. It reports whether the connection is there.
+func (s *streams) hold(client netip.AddrPort, allocated bool) bool {
+	c := s.conn(client)
+	if c != nil {
+		c.hold(allocated)
+	}
+	return c != nil
+}
+
+// ReadFrom returns the next frame of any connection. It fails only when the
+// listener has been closed.
+func (s *streams) ReadFrom(p []byte) (int, net.Addr, error) {
+	select {
+	case f := <-s.frames:
+		n := copy(p, f.buf[:f.size])
+		frameBuffers.Put(f.buf)
+		return n, f.from, nil
+	case <-s.done:
+		return 0, nil, net.ErrClosed
+	}
+}
+
+// WriteTo queues p for one client. Without a connection or with a full queue it
+// is lost.
+func (s *streams) WriteTo(p []byte, to net.Addr) (int, error) {
+	c := s.conn(addrPort(to))
+	if c == nil || len(p) > maxFrame {
+		return len(p), nil
+	}
+	f := frame{size: len(p), buf: frameBuffers.Get().(*[maxFrame]byte)}
+	copy(f.buf[:], p)
+	select {
+	case c.queue <- f:
+	default:
+		frameBuffers.Put(f.buf)
+	}
+	return len(p), nil
+}
+
+// drain stops accepting connections; those that are there stay.
+func (s *streams) drain() { _ = s.listener.Close() }
+
+// Close closes the listener and every connection, and waits for them.
+func (s *streams) Close() error {
+	var err error
+	s.once.Do(func() {
+		if err = s.listener.Close(); errors.Is(err, net.ErrClosed) {
+			err = nil
+		}
+		s.mu.Lock()
+		close(s.done)
+		for _, c := range s.conns {
+			c.end()
+		}
+		s.mu.Unlock()
+		s.wg.Wait()
+	})
+	return err
+}
+
+func (s *streams) LocalAddr() net.Addr              { return s.listener.Addr() }
+func (s *streams) SetDeadline(time.Time) error      { return nil }
+func (s *streams) SetReadDeadline(time.Time) error  { return nil }
+func (s *streams) SetWriteDeadline(time.Time) error { return nil }
+
+// stream is one connection.
+type stream struct {
+	net.Conn
+	client netip.AddrPort
+	queue  chan frame
+	done   chan struct{}
+	once   sync.Once
+
+	mu        sync.Mutex // guards allocated together with the read deadline
+	allocated bool
+}
+
+// await sets the deadline of the next frame.
+func (c *stream) await(first bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.allocated:
+	case first:
+		_ = c.SetReadDeadline(time.Now().Add(firstFrameTimeout))
+	default:
+		_ = c.SetReadDeadline(time.Now().Add(idleTimeout))
+	}
+}
+
+func (c *stream) hold(allocated bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.allocated = allocated
+	deadline := time.Time{}
+	if !allocated {
+		deadline = time.Now().Add(idleTimeout)
+	}
+	_ = c.SetReadDeadline(deadline)
+}
+
+// write sends what is queued until the connection ends.
+func (c *stream) write() {
+	for {
+		select {
+		case f := <-c.queue:
+			_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
+			_, err := c.Conn.Write(f.buf[:f.size])
+			frameBuffers.Put(f.buf)
+			if err != nil {
+				c.end()
+				return
+			}
+		case <-c.done:
+			return
+		}
+	}
+}
+
+func (c *stream) end() {
+	c.once.Do(func() {
+		close(c.done)
+		c.Close()
+	})
+}
