@@ -161,7 +161,7 @@ func (s *server) render() []doc {
 func title(source, name string) string {
 	for line := range strings.Lines(source) {
 		if text, ok := strings.CutPrefix(line, "# "); ok {
-			return strings.Trim(text, "#` \r\n")
+			return strings.ReplaceAll(strings.Trim(text, "# \r\n"), "`", "")
 		}
 	}
 	return name

@@ -27,7 +27,7 @@ function show({ iceServers, expiresAt }) {
 }
 
 function refuse({ code, message, hint }) {
-  say("state bad", strong(sentence(message)), " ", hint, " ", element("code", code));
+  say("state bad", strong(sentence(message)), " ", ...ticks(hint), " ", element("code", code));
   at("given").hidden = at("copy").hidden = true;
   at("key-form").hidden = at("how").hidden = code === "unreachable" || code === "rate_limited";
 }
@@ -38,6 +38,7 @@ const lines = (servers) => JSON.stringify(servers, null, 2)
   .replace(/\n/g, "\n  ");
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1).replace(/\.?$/, ".");
+const ticks = (text) => text.split("`").map((part, i) => (i % 2 ? element("code", part) : part));
 const strong = (text) => element("strong", text);
 
 function element(name, text) {
