@@ -1,0 +1,269 @@
+package nattest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pion/stun/v3"
+)
+
+// Bounds on what a server may make this program do.
+const (
+	maxDocument  = 64 << 10 // bytes of one HTTP answer
+	maxURLs      = 16       // TURN URLs verified
+	maxEndpoints = 8        // STUN endpoints of one family
+)
+
+// facts is what the server's HTTP API told.
+type facts struct {
+	base    string        // where the API answered, "" when it did not
+	err     error         // why it did not
+	status  int           // of GET /v1/ice
+	refusal string        // why /v1/ice gave no servers
+	clear   bool          // the key went over plain http to an address that is not local
+	urls    []turnURL     // the TURN URLs, in the server's order
+	stun    []string      // host:port from /nattest.json, nil when there is none
+	skew    time.Duration // server's clock minus this machine's, from the Date header
+	date    time.Time     // that header, zero when missing
+}
+
+// turnURL is one URL of /v1/ice with its credential.
+type turnURL struct {
+	stun.URI
+	username, password string
+}
+
+// discover asks every base in turn, the next one as soon as one has failed or
+// has kept us waiting for 300 ms, and takes the first that is a turnkey server.
+func (c *Config) discover(ctx context.Context, t target) facts {
+	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
+	defer cancel()
+	results := make(chan facts, len(t.bases))
+	var failed facts
+	started, ended := 0, 0
+	var hedge <-chan time.Time
+	start := func() {
+		b := t.bases[started]
+		started++
+		hedge = time.After(300 * time.Millisecond)
+		go func() { results <- c.ask(ctx, b) }()
+	}
+	var won *facts
+	for start(); ended < started; {
+		select {
+		case f := <-results:
+			ended++
+			if f.base != "" && won == nil {
+				won = &f
+				cancel() // the others end, and are waited for
+			} else if f.err != nil && won == nil {
+				failed.err = f.err
+				if started < len(t.bases) {
+					start()
+				}
+			}
+		case <-hedge:
+			hedge = nil
+			if won == nil && started < len(t.bases) {
+				start()
+			}
+		}
+	}
+	if won != nil {
+		return *won
+	}
+	return failed
+}
+
+// ask fetches both documents from one base.
+func (c *Config) ask(ctx context.Context, b base) facts {
+	var f facts
+	key := c.Key
+	if key != "" && !b.key {
+		key = ""
+		f.refusal = "the key is not sent over plain http to a name that may have https; to send it, name " + b.url
+	}
+	f.clear = key != "" && strings.HasPrefix(b.url, "http:")
+	doc := make(chan []string, 1)
+	go func() {
+		var list []string
+		if resp, body, err := c.get(ctx, b.url+"/nattest.json", ""); err == nil && resp.StatusCode == http.StatusOK {
+			list = parseNattest(body)
+		}
+		doc <- list
+	}()
+	resp, body, err := c.get(ctx, b.url+"/v1/ice", key)
+	if err != nil {
+		f.err = err
+		<-doc
+		return f
+	}
+	if d, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		f.date, f.skew = d, time.Until(d).Round(time.Second)
+	}
+	f.status = resp.StatusCode
+	urls, message, err := parseICE(resp.StatusCode, body)
+	switch {
+	case err != nil:
+		f.err = fmt.Errorf("%s/v1/ice: %w", b.url, err)
+	case resp.StatusCode == http.StatusOK:
+		f.base, f.urls, f.refusal = b.url, urls, ""
+	default:
+		f.base = b.url
+		if f.refusal == "" {
+			f.refusal = iceRefusal(resp.StatusCode, key != "", message)
+		}
+	}
+	f.stun = <-doc
+	return f
+}
+
+// iceRefusal says why /v1/ice handed out nothing.
+func iceRefusal(status int, withKey bool, message string) string {
+	said := ""
+	if message != "" {
+		said = ": " + message
+	}
+	switch {
+	case status == http.StatusTooManyRequests:
+		return "the server limits how often credentials may be asked for (HTTP 429); wait and try again"
+	case status != http.StatusUnauthorized && status != http.StatusForbidden:
+		return fmt.Sprintf("/v1/ice answers HTTP %d%s", status, said)
+	case withKey:
+		return fmt.Sprintf("the server refuses this key (HTTP %d)%s", status, said)
+	}
+	return fmt.Sprintf("for want of a key (HTTP %d from /v1/ice); give -key or TURNKEY_API_KEY", status)
+}
+
+func (c *Config) get(ctx context.Context, url, key string) (*http.Response, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	if key != "" {
+		req.Header.Set("Authorization", "Bearer "+key)
+	}
+	resp, err := c.HTTP.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument))
+	return resp, body, err
+}
+
+// parseICE reads the answer of GET /v1/ice. An error means that this is no
+// turnkey server; otherwise there are URLs (status 200) or a message.
+func parseICE(status int, body []byte) ([]turnURL, string, error) {
+	var doc struct {
+		ICEServers []struct {
+			URLs       urlList `json:"urls"`
+			Username   string  `json:"username"`
+			Credential string  `json:"credential"`
+		} `json:"iceServers"`
+		Error *struct {
+			Message string `json:"message"`
+		} `json:"error"`
+	}
+	err := json.Unmarshal(body, &doc)
+	if status != http.StatusOK {
+		if err != nil || doc.Error == nil {
+			return nil, "", fmt.Errorf("answers HTTP %d, not as a turnkey server does", status)
+		}
+		return nil, clean(doc.Error.Message), nil
+	}
+	if err != nil || doc.ICEServers == nil {
+		return nil, "", fmt.Errorf("answers without iceServers")
+	}
+	var out []turnURL
+	for _, s := range doc.ICEServers {
+		for _, raw := range s.URLs {
+			u, err := stun.ParseURI(raw)
+			if err != nil || (u.Scheme != stun.SchemeTypeTURN && u.Scheme != stun.SchemeTypeTURNS) ||
+				!validHost(u.Host) || u.Port < 1 || u.Port > 65535 || len(out) == maxURLs {
+				continue
+			}
+			out = append(out, turnURL{*u, s.Username, s.Credential})
+		}
+	}
+	return out, "", nil
+}
+
+// urlList is the urls member of an RTCIceServer: a string or a list.
+type urlList []string
+
+func (l *urlList) UnmarshalJSON(b []byte) error {
+	var one string
+	if json.Unmarshal(b, &one) == nil {
+		*l = urlList{one}
+		return nil
+	}
+	return json.Unmarshal(b, (*[]string)(l))
+}
+
+// parseNattest reads /nattest.json; nil when it says nothing usable. Members
+// this version does not know are ignored, another schema is not read.
+func parseNattest(body []byte) []string {
+	var doc struct {
+		Schema int      `json:"schema"`
+		STUN   []string `json:"stun"`
+	}
+	if json.Unmarshal(body, &doc) != nil || doc.Schema != 1 {
+		return nil
+	}
+	var out []string
+	for _, s := range doc.STUN {
+		host, port, err := net.SplitHostPort(s)
+		if err == nil && validPort(port) && (host == "" || validHost(host)) && len(out) < maxEndpoints {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// stunEndpoints lists every address of the server with every STUN port, the
+// endpoints of one address together. Notes say what could not be used.
+func (c *Config) stunEndpoints(ctx context.Context, t target, f facts, addrs []netip.Addr) (eps []netip.AddrPort, notes []string) {
+	list := f.stun
+	if len(list) == 0 {
+		list = []string{":3478", ":3479"}
+	}
+	for _, s := range list {
+		host, port, _ := net.SplitHostPort(s)
+		as := addrs
+		if host != "" && host != t.host {
+			var err error
+			if as, err = c.lookup(ctx, host); err != nil {
+				notes = append(notes, "STUN host "+host+" could not be looked up: "+clean(err.Error()))
+				continue
+			}
+		}
+		for _, a := range as {
+			ep, err := netip.ParseAddrPort(net.JoinHostPort(a.String(), port))
+			if err == nil && !slices.Contains(eps, ep) {
+				eps = append(eps, ep)
+			}
+		}
+	}
+	slices.SortStableFunc(eps, func(a, b netip.AddrPort) int { return a.Addr().Compare(b.Addr()) })
+	return eps, notes
+}
+
+// only keeps the endpoints of one family, at most maxEndpoints.
+func only(eps []netip.AddrPort, is func(netip.Addr) bool) []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, ep := range eps {
+		if is(ep.Addr()) && len(out) < maxEndpoints {
+			out = append(out, ep)
+		}
+	}
+	return out
+}

@@ -1,0 +1,283 @@
+package nattest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pion/logging"
+	"github.com/pion/stun/v3"
+	"github.com/pion/transport/v4/vnet"
+	"github.com/pion/turn/v4"
+)
+
+const (
+	serverA  = "203.0.113.10"
+	serverB  = "203.0.113.11"
+	natOuter = "203.0.113.1"
+	client   = "192.168.1.2"
+)
+
+// lab is a server on the internet and a client behind a NAT, all in memory.
+type lab struct {
+	t        *testing.T
+	nat      *vnet.NATType // nil: the client is on the internet itself
+	addrs    []string      // of the server
+	status   int           // of /v1/ice, 0 is 200
+	noHTTP   bool
+	noTCP    bool                     // TCP 3478 refuses
+	noDoc    bool                     // no /nattest.json
+	silent   []string                 // STUN endpoints that do not listen
+	filter   func(c vnet.Chunk) bool  // of the internet; false drops
+	password func(user string) string // of the TURN server
+	username string
+	answer   func(pc net.PacketConn, from net.Addr, req *stun.Message) // nil is an honest one
+
+	cfg     Config
+	closers []func()
+}
+
+// run builds the lab in a bubble, where time is fake and where a goroutine
+// left over fails the test.
+func (l *lab) run(t *testing.T, f func(t *testing.T, c Config)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		l.t = t
+		defer func() {
+			for _, closer := range slices.Backward(l.closers) {
+				closer()
+			}
+		}()
+		l.build()
+		f(t, l.cfg)
+	})
+}
+
+func (l *lab) build() {
+	if l.addrs == nil {
+		l.addrs = []string{serverA}
+	}
+	if l.username == "" {
+		l.username = strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10) + ":me"
+	}
+	lf := logging.NewDefaultLoggerFactory()
+	wan := must(vnet.NewRouter(&vnet.RouterConfig{CIDR: "203.0.113.0/24", LoggerFactory: lf, MinDelay: 5 * time.Millisecond}))
+	if l.filter != nil {
+		wan.AddChunkFilter(l.filter)
+	}
+	srv := must(vnet.NewNet(&vnet.NetConfig{StaticIPs: l.addrs}))
+	ok(wan.AddNet(srv))
+	cli := l.client(wan, lf)
+	ok(wan.Start())
+	l.closers = append(l.closers, func() { ok(wan.Stop()) })
+	for i, a := range l.addrs {
+		for _, port := range []string{"3478", "3479"} {
+			at := net.JoinHostPort(a, port)
+			if strings.Contains(strings.Join(l.silent, " "), at) {
+				continue
+			}
+			pc := must(srv.ListenPacket("udp4", at))
+			if i == 0 && port == "3478" && l.answer == nil {
+				l.turn(srv, pc)
+			} else {
+				go l.stun(pc)
+				l.closers = append(l.closers, func() { pc.Close() })
+			}
+		}
+	}
+	api := newPipe(8080)
+	hs := &http.Server{Handler: l.api()}
+	go hs.Serve(api)
+	l.closers = append(l.closers, func() { hs.Close() })
+	l.cfg.Host = "server.test"
+	l.cfg.Resolve = func(context.Context, string) ([]netip.Addr, error) {
+		var out []netip.Addr
+		for _, a := range l.addrs {
+			out = append(out, netip.MustParseAddr(a))
+		}
+		return out, nil
+	}
+	l.cfg.ListenPacket = func(_ context.Context, network, addr string) (net.PacketConn, error) {
+		return cli.ListenPacket(network, addr)
+	}
+	inner := l.cfg.DialContext
+	l.cfg.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		switch {
+		case strings.HasPrefix(network, "udp"):
+			return cli.Dial(network, addr)
+		case strings.HasSuffix(addr, ":8080") && !l.noHTTP:
+			return api.dial()
+		case strings.HasSuffix(addr, ":3478") && !l.noTCP && inner != nil:
+			return inner(ctx, network, addr)
+		}
+		return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
+	}
+}
+
+// client adds the client's machine, behind the NAT if there is one.
+func (l *lab) client(wan *vnet.Router, lf logging.LoggerFactory) *vnet.Net {
+	if l.nat == nil {
+		n := must(vnet.NewNet(&vnet.NetConfig{StaticIPs: []string{"203.0.113.77"}}))
+		ok(wan.AddNet(n))
+		return n
+	}
+	outer := natOuter
+	if l.nat.Mode == vnet.NATModeNAT1To1 {
+		outer += "/" + client
+	}
+	lan := must(vnet.NewRouter(&vnet.RouterConfig{CIDR: "192.168.1.0/24", StaticIPs: []string{outer}, NATType: l.nat, LoggerFactory: lf}))
+	n := must(vnet.NewNet(&vnet.NetConfig{StaticIPs: []string{client}}))
+	ok(lan.AddNet(n))
+	ok(wan.AddRouter(lan))
+	return n
+}
+
+// turn runs pion's server on UDP and, through a pipe, on TCP.
+func (l *lab) turn(srv *vnet.Net, pc net.PacketConn) {
+	gen := &turn.RelayAddressGeneratorPortRange{
+		RelayAddress: net.ParseIP(l.addrs[0]), Address: l.addrs[0], MinPort: 49160, MaxPort: 49359, Net: srv,
+	}
+	tcp := newPipe(3478)
+	s := must(turn.NewServer(turn.ServerConfig{
+		Realm: "test",
+		AuthHandler: func(user, realm string, _ net.Addr) ([]byte, bool) {
+			if l.password == nil {
+				return turn.GenerateAuthKey(user, realm, "secret"), true
+			}
+			pw := l.password(user)
+			return turn.GenerateAuthKey(user, realm, pw), pw != ""
+		},
+		PacketConnConfigs: []turn.PacketConnConfig{{PacketConn: pc, RelayAddressGenerator: gen}},
+		ListenerConfigs:   []turn.ListenerConfig{{Listener: tcp, RelayAddressGenerator: gen}},
+	}))
+	l.cfg.DialContext = func(context.Context, string, string) (net.Conn, error) { return tcp.dial() }
+	l.closers = append(l.closers, func() { ok(s.Close()) })
+}
+
+// stun answers Binding requests until its socket is closed.
+func (l *lab) stun(pc net.PacketConn) {
+	buf := make([]byte, 1500)
+	for {
+		n, from, err := pc.ReadFrom(buf)
+		if err != nil {
+			return
+		}
+		m := &stun.Message{Raw: buf[:n]}
+		if m.Decode() != nil || m.Type != stun.BindingRequest {
+			continue
+		}
+		if l.answer != nil {
+			l.answer(pc, from, m)
+			continue
+		}
+		pc.WriteTo(binding(m.TransactionID, from).Raw, from)
+	}
+}
+
+// binding is a Binding success response.
+func binding(id [12]byte, mapped net.Addr) *stun.Message {
+	u := mapped.(*net.UDPAddr)
+	return stun.MustBuild(stun.NewTransactionIDSetter(id), stun.BindingSuccess, &stun.XORMappedAddress{IP: u.IP, Port: u.Port})
+}
+
+func (l *lab) api() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /nattest.json", func(w http.ResponseWriter, r *http.Request) {
+		if l.noDoc {
+			http.NotFound(w, r)
+			return
+		}
+		fmt.Fprint(w, `{"schema":1,"stun":["server.test:3478","server.test:3479"]}`)
+	})
+	mux.HandleFunc("GET /v1/ice", func(w http.ResponseWriter, r *http.Request) {
+		if l.status != 0 && r.Header.Get("Authorization") != "Bearer key" {
+			w.WriteHeader(l.status)
+			fmt.Fprint(w, `{"error":{"code":"unauthorized","message":"no key","hint":"TURNKEY_AUTH"}}`)
+			return
+		}
+		json.NewEncoder(w).Encode(map[string]any{"iceServers": []any{
+			map[string]any{"urls": []string{"stun:server.test:3478"}},
+			map[string]any{
+				"urls":     []string{"turn:server.test:3478?transport=udp", "turn:server.test:3478?transport=tcp"},
+				"username": l.username, "credential": "secret",
+			},
+		}})
+	})
+	return mux
+}
+
+// pipe is a TCP listener in memory.
+type pipe struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	addr   *net.TCPAddr
+	nextID int
+}
+
+func newPipe(port int) *pipe {
+	return &pipe{conns: make(chan net.Conn, 16), closed: make(chan struct{}), addr: &net.TCPAddr{IP: net.ParseIP(serverA), Port: port}}
+}
+
+type pipeConn struct {
+	net.Conn
+	local, remote net.Addr
+}
+
+func (c pipeConn) LocalAddr() net.Addr  { return c.local }
+func (c pipeConn) RemoteAddr() net.Addr { return c.remote }
+
+func (p *pipe) dial() (net.Conn, error) {
+	mine, theirs := net.Pipe()
+	p.nextID++
+	me := &net.TCPAddr{IP: net.ParseIP(natOuter), Port: 20000 + p.nextID}
+	select {
+	case p.conns <- pipeConn{theirs, p.addr, me}:
+		return pipeConn{mine, me, p.addr}, nil
+	case <-p.closed:
+		return nil, syscall.ECONNREFUSED
+	}
+}
+
+func (p *pipe) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipe) Close() error {
+	select {
+	case <-p.closed:
+		return errors.New("closed twice")
+	default:
+		close(p.closed)
+		return nil
+	}
+}
+
+func (p *pipe) Addr() net.Addr { return p.addr }
+
+func must[T any](v T, err error) T {
+	ok(err)
+	return v
+}
+
+func ok(err error) {
+	if err != nil {
+		panic(err)
+	}
+}

@@ -1,0 +1,170 @@
+package nattest
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/pion/stun/v3"
+)
+
+// link carries STUN messages to one server.
+type link interface {
+	write(raw []byte) error
+	read(deadline time.Time) ([]byte, error) // one message; valid until the next
+	lossy() bool                             // requests must be repeated
+	Close() error
+}
+
+// packetLink is STUN over UDP from an unconnected socket. Datagrams from
+// elsewhere are dropped.
+type packetLink struct {
+	net.PacketConn
+	server netip.AddrPort
+	buf    [1500]byte
+}
+
+func (l *packetLink) lossy() bool { return true }
+
+func (l *packetLink) write(raw []byte) error {
+	_, err := l.WriteTo(raw, net.UDPAddrFromAddrPort(l.server))
+	return err
+}
+
+func (l *packetLink) read(deadline time.Time) ([]byte, error) {
+	if err := l.SetReadDeadline(deadline); err != nil {
+		return nil, err
+	}
+	for {
+		n, from, err := l.ReadFrom(l.buf[:])
+		if err != nil {
+			return nil, err
+		}
+		if addrPort(from) == l.server {
+			return l.buf[:n], nil
+		}
+	}
+}
+
+// streamLink is STUN over TCP or TLS (RFC 8489 section 6.2.2).
+type streamLink struct {
+	net.Conn
+	buf  [4096]byte
+	have int
+	size int // of the message returned last
+}
+
+func (l *streamLink) lossy() bool { return false }
+
+func (l *streamLink) write(raw []byte) error {
+	if err := l.SetWriteDeadline(time.Now().Add(turnWait)); err != nil {
+		return err
+	}
+	_, err := l.Write(raw)
+	return err
+}
+
+// read keeps what it has when the deadline passes in the middle of a message.
+func (l *streamLink) read(deadline time.Time) ([]byte, error) {
+	l.have = copy(l.buf[:], l.buf[l.size:l.have])
+	l.size = 0
+	if err := l.SetReadDeadline(deadline); err != nil {
+		return nil, err
+	}
+	for {
+		size, err := frame(l.buf[:l.have])
+		if err != nil {
+			return nil, err
+		}
+		if size > 0 {
+			l.size = size
+			return l.buf[:size], nil
+		}
+		n, err := l.Conn.Read(l.buf[l.have:])
+		if l.have += n; err != nil && n == 0 {
+			return nil, err
+		}
+	}
+}
+
+var errNotSTUN = errors.New("what answers does not speak STUN")
+
+// frame returns the size of the first message in b, 0 when b has only a part.
+func frame(b []byte) (int, error) {
+	if len(b) < 20 {
+		return 0, nil
+	}
+	size := 20 + int(binary.BigEndian.Uint16(b[2:4]))
+	if !stun.IsMessage(b) || size%4 != 0 || size > 4096 {
+		return 0, errNotSTUN
+	}
+	if len(b) < size {
+		return 0, nil
+	}
+	return size, nil
+}
+
+// open connects to one address of a TURN URL. The stage says how far it came.
+func (c *Config) open(ctx context.Context, u turnURL, addr netip.Addr) (l link, stage string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, turnWait)
+	defer cancel()
+	at := netip.AddrPortFrom(addr, uint16(u.Port))
+	if u.Proto == stun.ProtoTypeUDP {
+		network := "udp4"
+		if addr.Is6() {
+			network = "udp6"
+		}
+		local, _, why := c.egress(ctx, network, []netip.AddrPort{at})
+		if why != "" {
+			return nil, "connect", errors.New(why)
+		}
+		pc, err := c.ListenPacket(ctx, network, net.JoinHostPort(local.String(), "0"))
+		if err != nil {
+			return nil, "connect", err
+		}
+		return &packetLink{PacketConn: pc, server: at}, "connect", nil
+	}
+	conn, err := c.DialContext(ctx, "tcp", at.String())
+	if err != nil {
+		return nil, "connect", err
+	}
+	if !u.IsSecure() {
+		return &streamLink{Conn: conn}, "connect", nil
+	}
+	cfg := &tls.Config{}
+	if c.TLS != nil {
+		cfg = c.TLS.Clone()
+	}
+	if cfg.ServerName == "" {
+		cfg.ServerName = u.Host
+	}
+	tc := tls.Client(conn, cfg)
+	if err := tc.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, "tls", err
+	}
+	return &streamLink{Conn: tc}, "tls", nil
+}
+
+// timedOut tells a passed deadline from other errors.
+func timedOut(err error) bool {
+	var ne net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &ne) && ne.Timeout()
+}
+
+// plain is an error in words that need no Go.
+func plain(err error) string {
+	switch {
+	case timedOut(err):
+		return "no answer"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe), errors.Is(err, net.ErrClosed):
+		return "the connection was closed"
+	}
+	return clean(fmt.Sprint(err))
+}

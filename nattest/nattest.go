@@ -1,0 +1,150 @@
+// Package nattest answers two questions about a turnkey server.
+//
+// Run, for somebody who sits behind a NAT: do peers of this machine need a
+// relay, why, and does the relay work? It maps several fresh UDP sockets
+// through every STUN address and port of the server, names the mapping
+// behavior (RFC 4787 section 4.1, measured as RFC 5780 section 4.3 says) and
+// verifies TURN (RFC 8656) end to end.
+//
+// Check, for the operator: does everything the server advertises work? It asks
+// HTTP, both STUN ports and each URL of /v1/ice, and names the stage that
+// failed with the likely fix.
+//
+// What was not seen is "unknown" or "not tested" and never counts as evidence.
+// The package opens no socket itself: Config hands in the functions that do.
+// The decisions (probe, classify, verdict, the TURN dialog) do no I/O.
+package nattest
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Config says what to test and with which sockets. Host, ListenPacket and
+// DialContext are needed, everything else has a default.
+type Config struct {
+	// Host is a host, a host:port of HTTP, or a URL (http or https). A bare
+	// host is tried as https on port 443, then as http on port 8080.
+	Host string
+	// Key is the bearer token for GET /v1/ice; "" asks without one. It goes
+	// over plain http only where Host names http, its port or an address.
+	Key string
+	// HTTP is the client for the server's API; nil is one over DialContext
+	// and TLS that follows no redirects.
+	HTTP *http.Client
+	// TLS is for https and turns URLs; nil trusts the system's roots.
+	TLS *tls.Config
+	// Resolve looks a name up; nil is net.DefaultResolver.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	// ListenPacket opens a UDP socket, network "udp4" or "udp6".
+	ListenPacket func(ctx context.Context, network, addr string) (net.PacketConn, error)
+	// DialContext connects TCP, and connects UDP to learn which local address
+	// leads to the server (nothing is sent on that socket).
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Trials is the number of fresh sockets a family is mapped with:
+	// 1 to 8, 0 is 3.
+	Trials int
+	// Log gets the steps at Debug; nil discards.
+	Log *slog.Logger
+}
+
+// Error is what Run and Check return when there is nothing to report.
+type Error struct {
+	Usage  bool   // the Config is at fault, else the server could not be reached
+	Reason string // what happened
+	Hint   string // what to do
+	Err    error  // the cause, may be nil
+}
+
+func (e *Error) Error() string {
+	s := e.Reason
+	if e.Err != nil {
+		s += ": " + clean(e.Err.Error())
+	}
+	if e.Hint != "" {
+		s += " (" + e.Hint + ")"
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// ExitCode is what the process should return: 2 usage, 5 server unreachable.
+func (e *Error) ExitCode() int {
+	if e.Usage {
+		return 2
+	}
+	return 5
+}
+
+// Run probes the NAT in front of this machine and verifies the server's TURN
+// URLs, all at the same time; it takes a few round trips, and up to about six
+// seconds where packets get lost or dropped. The error is always an *Error.
+func Run(ctx context.Context, c Config) (*Report, error) {
+	start := time.Now()
+	t, err := c.prepare()
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := c.lookup(ctx, t.host)
+	if err != nil {
+		return nil, &Error{Reason: "looking up " + t.host, Hint: "check the name, and that this machine has DNS", Err: err}
+	}
+	f := c.discover(ctx, t)
+	eps, notes := c.stunEndpoints(ctx, t, f, addrs)
+	r := &Report{Schema: 1, Time: start.UTC(), Server: describe(t, f, addrs, eps, notes)}
+
+	var v4, v6 observation
+	var wg sync.WaitGroup
+	wg.Go(func() { v4 = c.observe(ctx, "udp4", only(eps, netip.Addr.Is4)) })
+	wg.Go(func() { v6 = c.observe(ctx, "udp6", only(eps, netip.Addr.Is6)) })
+	wg.Go(func() { r.TURN = c.verifyAll(ctx, f) })
+	wg.Wait()
+	if ctx.Err() != nil {
+		return nil, &Error{Reason: "testing " + t.host, Hint: "the test was interrupted", Err: ctx.Err()}
+	}
+	if f.base == "" && v4.answers() == 0 && v6.answers() == 0 {
+		return nil, &Error{
+			Reason: "server " + t.host + " answers neither over HTTP nor over STUN", Err: f.err,
+			Hint: "check the address, that the server runs, and that this network lets traffic out",
+		}
+	}
+	r.conclude(v4, v6, f.base != "")
+	r.DurationMS = time.Since(start).Milliseconds()
+	return r, nil
+}
+
+// prepare fills the defaults and reads Host.
+func (c *Config) prepare() (target, error) {
+	if c.ListenPacket == nil || c.DialContext == nil {
+		return target{}, &Error{Usage: true, Reason: "nattest: Config needs ListenPacket and DialContext"}
+	}
+	if c.Trials < 0 || c.Trials > 8 {
+		return target{}, &Error{Usage: true, Reason: "trials out of range", Hint: "use 1 to 8"}
+	}
+	if c.Trials == 0 {
+		c.Trials = 3
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Resolve == nil {
+		c.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	if c.HTTP == nil {
+		c.HTTP = &http.Client{
+			Transport:     &http.Transport{DialContext: c.DialContext, TLSClientConfig: c.TLS, DisableKeepAlives: true},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
+	}
+	return parseTarget(c.Host)
+}

@@ -1,0 +1,164 @@
+package nattest
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// observation is what the sockets of one family saw, before it is judged.
+type observation struct {
+	why    string // why nothing was tested, "" when something was
+	trials []Trial
+	notes  []string // what limits the evidence
+}
+
+// answers counts the answered tests.
+func (o observation) answers() (n int) {
+	for _, t := range o.trials {
+		for _, a := range t.Answers {
+			if a.Mapped.IsValid() {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// observe opens the fresh sockets of one family and runs the probe on them.
+func (c *Config) observe(ctx context.Context, network string, eps []netip.AddrPort) observation {
+	if len(eps) == 0 {
+		return observation{why: "the server has no address of this family"}
+	}
+	local, kept, why := c.egress(ctx, network, eps)
+	if len(kept) == 0 {
+		return observation{why: why}
+	}
+	o := observation{}
+	if len(kept) < len(eps) {
+		o.notes = append(o.notes, "this machine reaches the server's addresses from different local addresses; only those reached from "+local.String()+" were asked")
+	}
+	var socks []net.PacketConn
+	var addrs []netip.AddrPort
+	defer func() {
+		for _, s := range socks {
+			s.Close()
+		}
+	}()
+	for range c.Trials {
+		s, err := c.ListenPacket(ctx, network, net.JoinHostPort(local.String(), "0"))
+		if err != nil {
+			return observation{why: "no UDP socket could be opened: " + clean(err.Error())}
+		}
+		socks, addrs = append(socks, s), append(addrs, addrPort(s.LocalAddr()))
+	}
+	p := newProbe(time.Now(), len(socks), kept)
+	c.drive(ctx, p, socks)
+	o.trials = p.trials(addrs)
+	return o
+}
+
+// egress learns from which local address this machine reaches the endpoints,
+// and keeps those reached from the same one: a socket bound to one address
+// must not be judged by what another way out does.
+func (c *Config) egress(ctx context.Context, network string, eps []netip.AddrPort) (local netip.Addr, kept []netip.AddrPort, why string) {
+	from := map[netip.Addr]netip.Addr{}
+	for _, ep := range eps {
+		l, seen := from[ep.Addr()]
+		if !seen {
+			conn, err := c.DialContext(ctx, network, ep.String())
+			if err != nil {
+				why = "this machine has no way to " + ep.Addr().String() + ": " + clean(err.Error())
+			} else {
+				l = addrPort(conn.LocalAddr()).Addr()
+				conn.Close()
+			}
+			from[ep.Addr()] = l
+		}
+		if l.IsValid() && (!local.IsValid() || l == local) {
+			local, kept = l, append(kept, ep)
+		}
+	}
+	return local, kept, why
+}
+
+// arrival is a datagram that came in.
+type arrival struct {
+	raw    []byte
+	from   netip.AddrPort
+	socket int
+	at     time.Time
+}
+
+// drive moves packets between the probe and its sockets until it is over. It
+// closes the sockets and leaves no goroutine.
+func (c *Config) drive(ctx context.Context, p *probe, socks []net.PacketConn) {
+	in, stop := make(chan arrival, 64), make(chan struct{})
+	var readers sync.WaitGroup
+	for i, s := range socks {
+		readers.Go(func() { readAll(s, i, in, stop) })
+	}
+	defer readers.Wait()
+	defer func() {
+		close(stop)
+		for _, s := range socks {
+			s.Close()
+		}
+	}()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		out, wake, over := p.next(time.Now())
+		for _, k := range out {
+			if _, err := socks[k.socket].WriteTo(k.raw, net.UDPAddrFromAddrPort(k.to)); err != nil {
+				c.Log.Debug("nattest: sending", "to", k.to, "err", err)
+			}
+		}
+		if over {
+			return
+		}
+		timer.Reset(time.Until(wake))
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case a := <-in:
+			p.receive(a.raw, a.from, a.socket, a.at)
+		}
+	}
+}
+
+// readAll hands a socket's datagrams on until the socket is closed.
+func readAll(s net.PacketConn, socket int, in chan<- arrival, stop <-chan struct{}) {
+	buf := make([]byte, 1500)
+	for failures := 0; failures < 100; {
+		n, from, err := s.ReadFrom(buf)
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		if err != nil { // on some systems an ICMP error; a closed socket has stop closed
+			failures++
+			continue
+		}
+		a := arrival{append([]byte(nil), buf[:n]...), addrPort(from), socket, time.Now()}
+		select {
+		case in <- a:
+		case <-stop:
+			return
+		}
+	}
+}
+
+// addrPort is a socket address without an embedded IPv4 or a zone.
+func addrPort(a net.Addr) netip.AddrPort {
+	u, ok := a.(*net.UDPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := u.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
+}

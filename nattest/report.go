@@ -1,0 +1,153 @@
+package nattest
+
+import (
+	"net/netip"
+	"time"
+)
+
+// The mapping behaviors of RFC 4787 section 4.1, as JSON has them.
+const (
+	EndpointIndependent     = "endpoint-independent"
+	AddressDependent        = "address-dependent"
+	AddressAndPortDependent = "address-and-port-dependent"
+	Unknown                 = "unknown"
+)
+
+// Report is the outcome of Run. docs/nat.md describes its JSON.
+type Report struct {
+	Schema     int       `json:"schema"` // 1; members may be added to it
+	Time       time.Time `json:"time"`
+	DurationMS int64     `json:"duration_ms"`
+	Server     Server    `json:"server"`
+	Verdict    Verdict   `json:"verdict"` // for the machine as a whole
+	V4         Family    `json:"v4"`
+	V6         Family    `json:"v6"`
+	TURN       Relay     `json:"turn"`
+}
+
+// Server is what was tested against.
+type Server struct {
+	Host      string           `json:"host"`
+	HTTP      string           `json:"http,omitempty"` // base URL of the API, "" when it did not answer
+	Addresses []netip.Addr     `json:"addresses"`
+	STUN      []netip.AddrPort `json:"stun"`
+	Notes     []string         `json:"notes,omitempty"`
+}
+
+// Verdict says whether peers of this machine need a relay.
+type Verdict struct {
+	Relay      string   `json:"relay"`      // not_required, unlikely, likely, required or unknown
+	Scope      string   `json:"scope"`      // towards whom
+	Reason     string   `json:"reason"`     // why
+	Advice     string   `json:"advice"`     // what to do
+	Confidence float64  `json:"confidence"` // 0 to 1, of the evidence below it
+	Caveats    []string `json:"caveats,omitempty"`
+}
+
+// Family is what was seen over IPv4 or over IPv6.
+type Family struct {
+	UDP              string     `json:"udp"`               // ok, partial, blocked, no_answer or not_tested
+	Why              string     `json:"why,omitempty"`     // of not_tested
+	Endpoints        []Endpoint `json:"endpoints"`         // of the server
+	NAT              string     `json:"nat"`               // yes, no or unknown
+	Mapped           []Mapped   `json:"mapped"`            // the addresses the server saw
+	Mapping          Mapping    `json:"mapping"`           //
+	Filtering        Filtering  `json:"filtering"`         //
+	Pooling          string     `json:"pooling"`           // paired, arbitrary or unknown (RFC 4787 section 4.1)
+	PortPreservation string     `json:"port_preservation"` // yes, no or unknown
+	RTTMS            float64    `json:"rtt_ms,omitempty"`  // the least round trip, 0 unknown
+	Verdict          Verdict    `json:"verdict"`
+	Trials           []Trial    `json:"trials"` // the evidence
+}
+
+// Endpoint is one STUN address and port of the server.
+type Endpoint struct {
+	Endpoint netip.AddrPort `json:"endpoint"`
+	Asked    int            `json:"asked"`    // sockets that asked it
+	Answered int            `json:"answered"` // sockets it answered
+	RTTMS    float64        `json:"rtt_ms,omitempty"`
+}
+
+// Mapped is an address this machine was seen from.
+type Mapped struct {
+	Address netip.Addr `json:"address"`
+	Count   int        `json:"count"` // answers
+}
+
+// Mapping is the mapping behavior and how sure it is.
+type Mapping struct {
+	Behavior   string         `json:"behavior"`   // one of the four constants
+	Possible   []string       `json:"possible"`   // the behaviors that the evidence allows
+	Confidence float64        `json:"confidence"` // 0 to 1; 0 for unknown
+	Level      string         `json:"level"`      // high, medium, low or none
+	Votes      map[string]int `json:"votes"`      // trials by what each shows alone
+	Caveats    []string       `json:"caveats,omitempty"`
+	nonEIM     int            // trials with two mappings or more
+	split      bool           // trials contradict each other
+}
+
+// Filtering is the filtering behavior of RFC 4787 section 5.
+type Filtering struct {
+	Behavior string `json:"behavior"` // as Mapping's, or not_tested
+}
+
+// Trial is one fresh socket.
+type Trial struct {
+	Local   netip.AddrPort `json:"local"`
+	Answers []Answer       `json:"answers"`
+}
+
+// Answer is what one endpoint told one socket.
+type Answer struct {
+	Endpoint netip.AddrPort `json:"endpoint"`
+	Mapped   netip.AddrPort `json:"mapped,omitzero"` // absent: no answer
+	Sends    int            `json:"sends"`           // requests sent
+	RTTMS    float64        `json:"rtt_ms,omitempty"`
+}
+
+// Relay is the verification of TURN.
+type Relay struct {
+	State string      `json:"state"` // ok (one URL at least works), failed or not_tested
+	Why   string      `json:"why,omitempty"`
+	URLs  []URLReport `json:"urls"`
+}
+
+// URLReport is one TURN URL: two allocations through it and a packet from one
+// to the other and back.
+type URLReport struct {
+	URL    string  `json:"url"`
+	State  string  `json:"state"` // ok, failed or not_tested
+	Stages []Stage `json:"stages"`
+	RTTMS  float64 `json:"rtt_ms,omitempty"` // relay to relay and back
+	Failed string  `json:"failed,omitempty"` // the stage that failed
+	Code   int     `json:"code,omitempty"`   // its STUN error code (RFC 8656 section 19)
+	Reason string  `json:"reason,omitempty"`
+	Hint   string  `json:"hint,omitempty"`
+}
+
+// Stage is one step of a verification: dns, connect, tls, challenge, allocate,
+// permission, relay.
+type Stage struct {
+	Name   string  `json:"name"`
+	State  string  `json:"state"` // ok or failed
+	MS     float64 `json:"ms"`
+	Detail string  `json:"detail,omitempty"`
+}
+
+// ExitCode is what the process should return: 0 direct works or is likely to,
+// 1 a relay is needed and TURN works, 3 it is needed and TURN does not work,
+// 4 inconclusive, also when it is needed and TURN was not tested.
+func (r *Report) ExitCode() int {
+	switch r.Verdict.Relay {
+	case notRequired, unlikely:
+		return 0
+	case likely, required:
+		switch r.TURN.State {
+		case "ok":
+			return 1
+		case "failed":
+			return 3
+		}
+	}
+	return 4
+}

@@ -1,0 +1,129 @@
+package nattest
+
+import (
+	"math"
+	"slices"
+)
+
+// The words of Verdict.Relay, besides Unknown.
+const (
+	notRequired = "not_required"
+	unlikely    = "unlikely"
+	likely      = "likely"
+	required    = "required"
+)
+
+// outcome is the verdict a family's evidence leads to.
+type outcome struct{ relay, scope, reason, advice string }
+
+var (
+	offerTURN  = "Offer TURN all the same: some peer will need it."
+	checkTURN  = "Offer TURN (UDP first, then TCP or TLS) and keep its credentials fresh: calls from here depend on it."
+	symmetric  = "direct only to peers without a NAT, or behind one with endpoint-independent or address-dependent filtering"
+	cannotTell = "Run the test again, or from another network; for a full answer give the server a second address."
+)
+
+// judge decides whether one family needs a relay, by mapping and filtering.
+func (f *Family) judge() Verdict {
+	o := f.outcome()
+	v := Verdict{Relay: o.relay, Scope: o.scope, Reason: o.reason, Advice: o.advice, Caveats: slices.Clone(f.Mapping.Caveats)}
+	switch {
+	case o.relay == Unknown:
+	case f.UDP == "blocked":
+		v.Confidence = 0.95
+	case f.Mapping.Behavior != Unknown:
+		v.Confidence = f.Mapping.Confidence
+	default:
+		v.Confidence = math.Round(60*float64(answered(f.Trials))/float64(len(f.Trials))) / 100
+	}
+	for _, e := range f.Endpoints {
+		if e.Answered == 0 && f.UDP == "partial" {
+			v.Caveats = append(v.Caveats, "no answer from "+e.Endpoint.String())
+		}
+	}
+	if f.local() {
+		v.Caveats = append(v.Caveats, "the server is in a private network: this says nothing about the way to the internet")
+		if f.NAT == "no" {
+			v.Scope = "peers in the same network as this server; others were not tested"
+		}
+	}
+	return v
+}
+
+// local says that no public address of the server was tested.
+func (f *Family) local() bool {
+	return len(f.Endpoints) > 0 && !slices.ContainsFunc(f.Endpoints, func(e Endpoint) bool { return public(e.Endpoint.Addr()) })
+}
+
+func (f *Family) outcome() outcome {
+	open := f.Filtering.Behavior == EndpointIndependent
+	friendly := open || f.Filtering.Behavior == AddressDependent
+	possible := f.Mapping.Possible
+	noneEIM := !slices.Contains(possible, EndpointIndependent)
+	switch {
+	case f.UDP == "not_tested":
+		return outcome{Unknown, "", "Not tested: " + f.Why + ".", cannotTell}
+	case f.UDP == "no_answer":
+		return outcome{Unknown, "", "No UDP packet came back, and nothing else shows whether the server listens there.", "Check the server's UDP ports, and try from another network."}
+	case f.UDP == "blocked":
+		return outcome{
+			required, "every peer",
+			"The server answers over TCP, but no UDP packet came back from any of its ports: UDP is blocked on the way, or by the server's own firewall.",
+			"Offer TURN over TCP or TLS. Try from another network to learn which side blocks.",
+		}
+	case f.Mapping.split && 3*f.Mapping.nonEIM >= 2*len(f.Trials):
+		return outcome{required, symmetric, "Most sockets got different public addresses or ports for different destinations, so the address that a peer learns is not the one it would be answered from.", checkTURN}
+	case f.Mapping.split:
+		return outcome{likely, "peers behind most NATs", "The NAT kept one public address for some sockets and changed it for others, so direct connections come and go.", checkTURN}
+	case f.NAT == "no" && friendly:
+		return outcome{notRequired, "every peer that has UDP", "There is no NAT: the server sees this machine's own address.", offerTURN}
+	case f.NAT == "no":
+		return outcome{
+			unlikely, "direct with most peers; not with symmetric NATs if a firewall guards this machine",
+			"There is no NAT: the server sees this machine's own address. What a firewall on the way drops was not tested.", offerTURN,
+		}
+	case f.Mapping.Behavior == EndpointIndependent && friendly:
+		return outcome{notRequired, "every peer that has UDP", "The NAT keeps one public address for every destination and lets other peers in through it.", offerTURN}
+	case f.Mapping.Behavior == EndpointIndependent, slices.Equal(possible, []string{EndpointIndependent}):
+		return outcome{
+			unlikely, "direct with most peers; a relay towards those behind a symmetric NAT",
+			"The NAT keeps one public address and port whatever the destination, so the address that peers learn is the one to reach this machine at.", offerTURN,
+		}
+	case noneEIM && len(possible) > 0 && open:
+		return outcome{likely, "direct with some peers", "The NAT picks a new public port per destination, but lets anybody in through it.", checkTURN}
+	case noneEIM && len(possible) > 0:
+		return outcome{
+			required, symmetric,
+			"The NAT picks a new public port for each destination (a symmetric NAT), so the address that a peer learns is not the one to reach this machine at.", checkTURN,
+		}
+	case slices.Equal(possible, []string{EndpointIndependent, AddressDependent}):
+		return outcome{
+			unlikely, "direct with most peers, unless the NAT is address-dependent (rare)",
+			"The NAT keeps one public address and port for both ports of the server, as NATs that let peers connect directly do.", offerTURN,
+		}
+	}
+	return outcome{Unknown, "", "Too few answers came back to compare.", cannotTell}
+}
+
+// conclude judges both families and the machine as a whole.
+func (r *Report) conclude(v4, v6 observation, httpAnswered bool) {
+	alive := httpAnswered && v4.answers()+v6.answers() == 0
+	r.V4, r.V6 = classify(v4, alive), classify(v6, alive)
+	r.Verdict = overall(&r.V4, &r.V6)
+}
+
+// overall is IPv4's verdict where that was tested, since peers without IPv6
+// exist, else IPv6's.
+func overall(v4, v6 *Family) Verdict {
+	v := v4.Verdict
+	v.Caveats = slices.Clone(v.Caveats)
+	direct := v6.Verdict.Relay == notRequired || v6.Verdict.Relay == unlikely
+	switch {
+	case v4.UDP == "not_tested" && v6.UDP != "not_tested":
+		v = v6.Verdict
+		v.Caveats = append(slices.Clone(v.Caveats), "this holds for peers with IPv6; IPv4 was not tested: "+v4.Why)
+	case direct && v.Relay != notRequired && v.Relay != unlikely:
+		v.Caveats = append(v.Caveats, "peers that have IPv6 are likely to be reached directly over it")
+	}
+	return v
+}
