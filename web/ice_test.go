@@ -183,6 +183,8 @@ func TestTokenEndpoint(t *testing.T) {
 			}
 		})
 	}
+	a := &Access{Mode: ModeOpen, Key: testKey, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+	do(t, New(Config{Access: a}), from(loop, self, "X-Forwarded-For: 203.0.113.9")).wantError(t, 403, "key_required")
 	do(t, New(Config{Access: &Access{}}), from(loop, self)).wantError(t, 409, "no_key")
 	do(t, New(Config{Access: testAccess("local")}), to("POST", "/v1/token?room=a@b")).wantError(t, 400, "room_invalid")
 }
