@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"turnkey/configs"
+	"turnkey/docs"
+	"turnkey/stunsrv"
+	"turnkey/turnsrv"
+	"turnkey/turnsrv/cred"
+	"turnkey/web"
+)
+
+// Limits of the HTTP server. WebSockets have their own.
+const (
+	httpHeaderTimeout = 10 * time.Second
+	httpTimeout       = 30 * time.Second
+	httpIdleTimeout   = time.Minute
+	httpMaxHeader     = 16 << 10
+)
+
+// serve runs the server until the context is done, then drains it.
+func serve(c *call) error {
+	var check, asJSON bool
+	if _, err := c.flags("serve", 0, func(f *flag.FlagSet) {
+		f.BoolVar(&check, "check", false, "only check the configuration")
+		jsonFlag(f, &asJSON)
+	}); err != nil {
+		return err
+	}
+	cfg, err := configs.Load(c.environ)
+	if err != nil {
+		return err
+	}
+	if check {
+		_, err := fmt.Fprintln(c.stderr, "the configuration is valid")
+		return err
+	}
+	s, err := start(cfg, newLog(cfg, c.stderr))
+	if err != nil {
+		return err
+	}
+	if err := s.announce(c.stdout, asJSON); err != nil {
+		return errors.Join(err, s.stop(context.Background()))
+	}
+	return s.run(c.ctx)
+}
+
+func newLog(cfg configs.Config, w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if cfg.LogFormat == configs.LogJSON {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// server is everything that runs.
+type server struct {
+	cfg     configs.Config
+	log     *slog.Logger
+	around  *surroundings
+	sockets *sockets
+	secrets *cred.Secrets
+	secret  secret // where the first of secrets came from
+	apiKey  secret
+
+	peers *turnsrv.Peers
+	turn  *turnsrv.Server
+	http  *http.Server
+	ready atomic.Bool
+
+	failed chan error // a part that ended by itself
+	wg     sync.WaitGroup
+}
+
+// start binds every socket and begins to serve. If it fails, nothing is left open.
+func start(cfg configs.Config, log *slog.Logger) (*server, error) {
+	s := &server{cfg: cfg, log: log, failed: make(chan error, 1)}
+	for _, w := range cfg.Warnings {
+		log.Warn(w)
+	}
+	if err := s.prepare(); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.sockets, err = openSockets(cfg, s.around.listen, log); err != nil {
+		return nil, err
+	}
+	if s.turn, err = turnsrv.New(s.turnConfig()); err != nil {
+		s.sockets.close()
+		return nil, err
+	}
+	for _, conn := range s.sockets.stunUDP {
+		s.part("STUN on "+conn.LocalAddr().String(), func() error { return stunsrv.Serve(conn) })
+	}
+	s.http = &http.Server{
+		Handler:           s.handler(),
+		ReadHeaderTimeout: httpHeaderTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout,
+		IdleTimeout: httpIdleTimeout, MaxHeaderBytes: httpMaxHeader,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	s.part("HTTP on "+cfg.HTTP, func() error { return s.http.Serve(s.sockets.http) })
+	s.ready.Store(true)
+	return s, nil
+}
+
+// prepare does what needs no socket.
+func (s *server) prepare() (err error) {
+	if s.around, err = survey(s.cfg); err != nil {
+		return err
+	}
+	if s.secret, err = needSecret(s.cfg.Secrets, s.cfg.StateDir, secretFile); err != nil {
+		return err
+	}
+	if s.apiKey, err = needSecret(apiKeySet(s.cfg), s.cfg.StateDir, apiKeyFile); err != nil {
+		return err
+	}
+	if s.secrets, err = cred.NewSecrets(s.secret.values...); err != nil {
+		return fmt.Errorf("use TURNKEY_SECRET: %w", err)
+	}
+	if s.secret.random {
+		s.log.Info("no TURNKEY_SECRET and no TURNKEY_STATE_DIR: using a random secret; credentials end with this process")
+	}
+	s.peers = &turnsrv.Peers{Deny: s.cfg.DenyPeers, Relays: turnsrv.PortRange(s.cfg.RelayPorts)}
+	for _, r := range s.cfg.AllowPeers {
+		s.peers.Allow = append(s.peers.Allow, turnsrv.PeerRule{Prefix: r.Prefix, Ports: turnsrv.PortRange(r.Ports)})
+	}
+	s.peers.SetOwn(s.around.ownAddrs())
+	return nil
+}
+
+func (s *server) turnConfig() turnsrv.Config {
+	return turnsrv.Config{
+		PacketConns: s.sockets.turnUDP,
+		Listeners:   s.sockets.turnTCP,
+		STUN:        stunsrv.Wrap,
+		Secrets:     s.secrets,
+		Realm:       s.cfg.Realm,
+		ListenRelay: listenRelay(s.around.relay),
+		RelayPorts:  turnsrv.PortRange(s.cfg.RelayPorts),
+		Advertise:   s.around.advertise,
+		Peers:       s.peers,
+		Log:         s.log,
+	}
+}
+
+func (s *server) handler() http.Handler {
+	return web.New(web.Config{
+		Access: &web.Access{
+			Mode: s.cfg.Auth, Key: s.apiKey.values[0], Origins: s.cfg.Origins,
+			TrustedProxies: s.cfg.TrustedProxies, Gateways: gateways(),
+		},
+		ICE: func(label string, ttl time.Duration) (web.Session, error) {
+			return iceSession(s.secrets, s.around.host, s.cfg.Port, label, ttl)
+		},
+		TTL:    s.cfg.CredentialTTL,
+		Status: s.status,
+		Ready:  s.ready.Load,
+		Docs:   docs.Files,
+		Log:    s.log,
+	})
+}
+
+// part runs f until it returns; unless the server is stopping, that is a failure.
+func (s *server) part(what string, f func() error) {
+	s.wg.Go(func() {
+		err := f()
+		if errors.Is(err, http.ErrServerClosed) || err == nil && !s.ready.Load() {
+			return
+		}
+		select {
+		case s.failed <- fmt.Errorf("serve %s: %w", what, err):
+		default:
+		}
+	})
+}
+
+// run waits until ctx is done or a part fails, and stops the server.
+func (s *server) run(ctx context.Context) error {
+	if name := s.cfg.PublicIP.DNS; name != "" {
+		follow, cancel := context.WithCancel(ctx)
+		defer cancel()
+		s.wg.Go(func() { s.around.follow(follow, name, s.moved, s.unresolved) })
+	}
+	var failure error
+	select {
+	case <-ctx.Done():
+	case failure = <-s.failed:
+	}
+	n := len(s.turn.Sessions())
+	s.log.Info("stopping: no new connections; a second signal ends the process at once", "sessions", n, "drainTimeout", s.cfg.DrainTimeout)
+	drain, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
+	defer cancel()
+	return errors.Join(failure, s.stop(drain))
+}
+
+func (s *server) moved(addr netip.Addr) {
+	s.peers.SetOwn(s.around.ownAddrs())
+	s.log.Info("public address resolved", "name", s.cfg.PublicIP.DNS, "address", addr)
+}
+
+func (s *server) unresolved(err error) {
+	s.log.Warn("public address not resolved, trying again", "error", err, "advertised", s.around.advertise())
+}
+
+// stop drains the server until ctx is done, then closes what is left and waits
+// for every part. Sessions that the deadline cuts off are no failure.
+func (s *server) stop(ctx context.Context) error {
+	s.ready.Store(false)
+	down := make(chan error, 1)
+	go func() {
+		err := s.http.Shutdown(ctx)
+		if err != nil {
+			err = s.http.Close()
+		}
+		down <- err
+	}()
+	err := s.turn.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.log.Warn("sessions were still running when TURNKEY_DRAIN_TIMEOUT was over", "drainTimeout", s.cfg.DrainTimeout)
+		err = nil
+	}
+	err = errors.Join(err, <-down)
+	s.sockets.close()
+	s.wg.Wait()
+	if err == nil {
+		s.log.Info("stopped")
+	}
+	return err
+}
