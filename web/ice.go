@@ -115,7 +115,7 @@ func (s *server) session(r *http.Request) (Session, *Error) {
 	return session, nil
 }
 
-// token answers POST /v1/token?room=R&ttl=SECONDS with a token, for the
+// token answers POST /v1/token?room=R&subject=S&ttl=SECONDS with a token, for the
 // holder of the API key, and for a program of this host where local clients
 // are served without one. A token begets no token.
 func (s *server) token(w http.ResponseWriter, r *http.Request) {
@@ -144,8 +144,13 @@ func (s *server) newToken(r *http.Request) (string, time.Time, *Error) {
 	if bad != nil {
 		return "", time.Time{}, bad
 	}
+	subject := r.URL.Query().Get("subject")
+	if !isName(subject, "._~@-") {
+		return "", time.Time{}, errQuery("subject_invalid", fmt.Sprintf("subject %.80q has a character or length that is not allowed", subject),
+			"Use at most 64 of A-Z a-z 0-9 . _ ~ @ -.")
+	}
 	now := time.Now().UTC().Truncate(time.Second)
-	token, err := NewToken(s.Access.Key, room, "", ttl, now)
+	token, err := NewToken(s.Access.Key, room, subject, ttl, now)
 	if err != nil {
 		return "", time.Time{}, &Error{Status: 409, Code: "no_key", Message: err.Error(),
 			Hint: "On the server set TURNKEY_API_KEY to 16 random bytes or more; tokens are signed with it."}
