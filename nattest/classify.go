@@ -89,13 +89,14 @@ func mapping(trials []Trial, f Family) Mapping {
 		}
 	}
 	m.split = both == 0
+	inferred := false
 	switch {
 	case f.NAT == "no" && both&eim != 0 && answered(trials) >= need:
 		best, both = eim, eim // the server sees the socket's own address
 	case m.split && f.Pooling == "arbitrary":
 		best = 0 // chance decides what each trial looks like
 	case best == 0 && both == eim|adm && f.PortPreservation == "yes" && agree[eim|adm] >= need:
-		best = eim
+		best, inferred = eim, true
 		m.Caveats = append(m.Caveats, "the server was seen on one address only; that the NAT keeps the source port in every trial speaks for endpoint-independent mapping, a second address would prove it")
 	}
 	if m.split {
@@ -105,11 +106,14 @@ func mapping(trials []Trial, f Family) Mapping {
 	m.Possible, m.Behavior = both.names(), Unknown
 	if best != 0 {
 		m.Behavior = best.names()[0]
-		m.Confidence = confidence(agree, best, len(trials), m.split, both == eim|adm)
-		if f.NAT == "no" {
-			m.Confidence = 0.98 * float64(answered(trials)) / float64(len(trials))
+		n := agree[best]
+		switch {
+		case f.NAT == "no":
+			n = answered(trials)
+		case inferred:
+			n = agree[eim|adm]
 		}
-		m.Confidence = math.Round(m.Confidence*100) / 100
+		m.Confidence = confidence(float64(n)/float64(len(trials)), m.split, inferred)
 	} else if both == eim|adm && !m.split {
 		m.Caveats = append(m.Caveats, "the server was seen on one address only, which cannot tell endpoint-independent from address-dependent mapping")
 	}
@@ -119,19 +123,15 @@ func mapping(trials []Trial, f Family) Mapping {
 
 // confidence is the share of agreeing trials, less where trials contradict or
 // where one address had to do, and never certain: NATs change under load.
-func confidence(agree map[behaviors]int, best behaviors, trials int, split, inferred bool) float64 {
-	n := agree[best]
-	if inferred {
-		n = agree[eim|adm]
-	}
-	c := 0.98 * float64(n) / float64(trials)
+func confidence(share float64, split, inferred bool) float64 {
+	c := 0.98 * share
 	if split {
 		c *= 0.7
 	}
 	if inferred {
 		c *= 0.75
 	}
-	return c
+	return math.Round(c*100) / 100
 }
 
 func level(c float64) string {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -35,6 +36,7 @@ type lab struct {
 	nat      *vnet.NATType // nil: the client is on the internet itself
 	addrs    []string      // of the server
 	status   int           // of /v1/ice, 0 is 200
+	onServer bool          // the client is the server's machine
 	noHTTP   bool
 	noTCP    bool                     // TCP 3478 refuses
 	noDoc    bool                     // no /nattest.json
@@ -43,6 +45,7 @@ type lab struct {
 	password func(user string) string // of the TURN server
 	username string
 	answer   func(pc net.PacketConn, from net.Addr, req *stun.Message) // nil is an honest one
+	stuns    []net.PacketConn                                          // the STUN sockets
 
 	cfg     Config
 	closers []func()
@@ -78,7 +81,10 @@ func (l *lab) build() {
 	}
 	srv := must(vnet.NewNet(&vnet.NetConfig{StaticIPs: l.addrs}))
 	ok(wan.AddNet(srv))
-	cli := l.client(wan, lf)
+	cli := srv
+	if !l.onServer {
+		cli = l.client(wan, lf)
+	}
 	ok(wan.Start())
 	l.closers = append(l.closers, func() { ok(wan.Stop()) })
 	for i, a := range l.addrs {
@@ -91,10 +97,13 @@ func (l *lab) build() {
 			if i == 0 && port == "3478" && l.answer == nil {
 				l.turn(srv, pc)
 			} else {
-				go l.stun(pc)
+				l.stuns = append(l.stuns, pc)
 				l.closers = append(l.closers, func() { pc.Close() })
 			}
 		}
+	}
+	for _, pc := range l.stuns {
+		go l.stun(pc)
 	}
 	api := newPipe(8080)
 	hs := &http.Server{Handler: l.api()}
@@ -223,7 +232,7 @@ type pipe struct {
 	conns  chan net.Conn
 	closed chan struct{}
 	addr   *net.TCPAddr
-	nextID int
+	nextID atomic.Int32
 }
 
 func newPipe(port int) *pipe {
@@ -240,8 +249,7 @@ func (c pipeConn) RemoteAddr() net.Addr { return c.remote }
 
 func (p *pipe) dial() (net.Conn, error) {
 	mine, theirs := net.Pipe()
-	p.nextID++
-	me := &net.TCPAddr{IP: net.ParseIP(natOuter), Port: 20000 + p.nextID}
+	me := &net.TCPAddr{IP: net.ParseIP(natOuter), Port: 20000 + int(p.nextID.Add(1))}
 	select {
 	case p.conns <- pipeConn{theirs, p.addr, me}:
 		return pipeConn{mine, me, p.addr}, nil

@@ -210,10 +210,8 @@ func TestRunLoss(t *testing.T) {
 func TestRunIgnoresForeignAnswers(t *testing.T) {
 	lie := &net.UDPAddr{IP: net.ParseIP("198.51.100.9"), Port: 9}
 	l := lab{addrs: []string{serverA, serverB}, nat: &vnet.NATType{FilteringBehavior: vnet.EndpointIndependent}, noHTTP: true}
-	var socks []net.PacketConn
 	l.answer = func(pc net.PacketConn, from net.Addr, req *stun.Message) {
-		socks = append(socks, pc)
-		for _, other := range socks {
+		for _, other := range l.stuns {
 			if other != pc {
 				other.WriteTo(binding(req.TransactionID, lie).Raw, from) // right id, wrong source
 			}
