@@ -24,6 +24,9 @@ func (l *loader) check() {
 	l.refuse("CREDENTIAL_TTL", within(c.CredentialTTL, time.Minute, 168*time.Hour))
 	l.refuse("AUTH", oneOf(c.Auth, AuthLocal, AuthKey, AuthOpen))
 	l.checkWeb()
+	l.refuse("ROOM_MAX", between(c.RoomMax, 2, 64))
+	l.refuse("ROOMS_MAX", between(c.RoomsMax, 1, 1000000))
+	l.refuse("PEERS_PER_IP", between(c.PeersPerIP, 1, 100000))
 	l.refuse("DRAIN_TIMEOUT", within(c.DrainTimeout, 0, time.Hour))
 	l.refuse("LOG_FORMAT", oneOf(c.LogFormat, LogText, LogJSON))
 	for _, rule := range c.AllowPeers {
@@ -98,6 +101,13 @@ func checkRealm(s string) error {
 func within(d, low, high time.Duration) error {
 	if d < low || d > high {
 		return &problem{"out of range", fmt.Sprintf("write a duration from %s to %s", short(low), short(high))}
+	}
+	return nil
+}
+
+func between(n, low, high int) error {
+	if n < low || n > high {
+		return &problem{"out of range", fmt.Sprintf("write a number from %d to %d", low, high)}
 	}
 	return nil
 }

@@ -60,6 +60,11 @@ type Config struct {
 	AllowPeers     []PeerRule     `env:"ALLOW_PEERS" doc:"Addresses that relays may reach although they are denied by default (private networks, this machine), as prefix[:port[-port]] separated by commas, e.g. 10.0.0.5:5000-5999,[fd00::/8]:443."`
 	DenyPeers      []netip.Prefix `env:"DENY_PEERS" doc:"Addresses or prefixes that relays may never reach, separated by commas; adds to the default list and wins over TURNKEY_ALLOW_PEERS."`
 
+	// Signaling.
+	RoomMax    int `env:"ROOM_MAX" envDefault:"8" doc:"Most peers in one room of the signaling server, 2 to 64."`
+	RoomsMax   int `env:"ROOMS_MAX" envDefault:"10000" doc:"Most rooms at once, 1 to 1000000."`
+	PeersPerIP int `env:"PEERS_PER_IP" envDefault:"64" doc:"Most signaling connections of one IPv4 address or one IPv6 /64 network, 1 to 100000."`
+
 	// Running it.
 	DrainTimeout time.Duration `env:"DRAIN_TIMEOUT" envDefault:"30s" doc:"How long a stopping server waits for running calls to end, 0 to 1h."`
 	LogLevel     slog.Level    `env:"LOG_LEVEL" envDefault:"info" doc:"Least severe messages to log: debug, info, warn or error."`

@@ -85,7 +85,8 @@ func TestEmptyEnvironmentGivesTheDefaults(t *testing.T) {
 		}
 		want := Config{
 			Port: 3478, AltPort: 3479, HTTP: ":8080", RelayPorts: PortRange{49160, 49359}, Realm: "turnkey",
-			CredentialTTL: 12 * time.Hour, Auth: AuthLocal, DrainTimeout: 30 * time.Second, LogFormat: LogText,
+			CredentialTTL: 12 * time.Hour, Auth: AuthLocal, RoomMax: 8, RoomsMax: 10000, PeersPerIP: 64,
+			DrainTimeout: 30 * time.Second, LogFormat: LogText,
 			set: map[string]bool{},
 		}
 		if !reflect.DeepEqual(c, want) {

@@ -98,6 +98,14 @@ func parsePort(s string) (uint16, error) {
 	return 0, &problem{fmt.Sprintf("%.20q is not a port", s), "write a number from 1 to 65535"}
 }
 
+func parseNumber(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		return 0, &problem{fmt.Sprintf("%.20q is not a whole number", s), "write digits only"}
+	}
+	return n, nil
+}
+
 func parseDuration(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"turnkey/configs"
 	"turnkey/docs"
+	"turnkey/signal"
 	"turnkey/stunsrv"
 	"turnkey/turnsrv"
 	"turnkey/turnsrv/cred"
@@ -74,10 +75,11 @@ type server struct {
 	secret  secret // where the first of secrets came from
 	apiKey  secret
 
-	peers *turnsrv.Peers
-	turn  *turnsrv.Server
-	http  *http.Server
-	ready atomic.Bool
+	peers  *turnsrv.Peers
+	turn   *turnsrv.Server
+	signal *signal.Server
+	http   *http.Server
+	ready  atomic.Bool
 
 	failed chan error // a part that ended by itself
 	wg     sync.WaitGroup
@@ -154,20 +156,28 @@ func (s *server) turnConfig() turnsrv.Config {
 	}
 }
 
+func (s *server) ice(label string, ttl time.Duration) (web.Session, error) {
+	return iceSession(s.secrets, s.around.host, s.cfg.Port, label, ttl)
+}
+
 func (s *server) handler() http.Handler {
+	access := &web.Access{
+		Mode: s.cfg.Auth, Key: s.apiKey.values[0], Origins: s.cfg.Origins,
+		TrustedProxies: s.cfg.TrustedProxies, Gateways: gateways(),
+	}
+	s.signal = s.signaling(access)
 	return web.New(web.Config{
-		Access: &web.Access{
-			Mode: s.cfg.Auth, Key: s.apiKey.values[0], Origins: s.cfg.Origins,
-			TrustedProxies: s.cfg.TrustedProxies, Gateways: gateways(),
-		},
-		ICE: func(label string, ttl time.Duration) (web.Session, error) {
-			return iceSession(s.secrets, s.around.host, s.cfg.Port, label, ttl)
-		},
+		Access: access,
+		ICE:    s.ice,
 		TTL:    s.cfg.CredentialTTL,
 		Status: s.status,
 		Ready:  s.ready.Load,
 		Docs:   docs.Files,
-		Log:    s.log,
+		Routes: map[string]http.Handler{
+			"GET /v1/ws":        s.signal,
+			"GET /nattest.json": http.HandlerFunc(s.probeDocument),
+		},
+		Log: s.log,
 	})
 }
 
@@ -219,9 +229,9 @@ func (s *server) stop(ctx context.Context) error {
 	s.ready.Store(false)
 	down := make(chan error, 1)
 	go func() {
-		err := s.http.Shutdown(ctx)
-		if err != nil {
-			err = s.http.Close()
+		err := s.signal.Shutdown(ctx)
+		if s.http.Shutdown(ctx) != nil {
+			err = errors.Join(err, s.http.Close())
 		}
 		down <- err
 	}()
