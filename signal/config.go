@@ -53,7 +53,7 @@ type Config struct {
 	// RoomMax is how many peers a room holds, default 8.
 	RoomMax int
 	// RoomsMax is how many rooms there may be, default 10000. There are never
-	// more sockets than RoomsMax × RoomMax.
+	// more than RoomsMax × RoomMax + 1024 sockets.
 	RoomsMax int
 	// PeersPerIP is how many sockets one IPv4 address or one IPv6 /64 may
 	// hold, default 64.

@@ -22,7 +22,13 @@ func admitAll(*http.Request, string, string) (Grant, *Error) { return Grant{}, n
 // of the test it is shut down, and nothing of it may be left.
 func serve(t testing.TB, s *Server) string {
 	t.Helper()
-	h := httptest.NewServer(s)
+	h := httptest.NewUnstartedServer(s)
+	// A small buffer in the kernel, so that a slow reader is soon noticed.
+	h.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		_ = c.(*net.TCPConn).SetWriteBuffer(128 << 10)
+		return ctx
+	}
+	h.Start()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -56,18 +62,29 @@ func noGoroutines(t testing.TB) {
 type client struct {
 	t  testing.TB
 	ws *websocket.Conn
+	nc net.Conn // under ws
 	id string
 }
 
 func dial(t testing.TB, url string, opts *websocket.DialOptions) *client {
 	t.Helper()
-	ws, _, err := websocket.Dial(patience(t), url, opts)
-	if err != nil {
+	c := &client{t: t}
+	var o websocket.DialOptions
+	if opts != nil {
+		o = *opts
+	}
+	o.HTTPClient = &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, network, addr string) (_ net.Conn, err error) {
+			c.nc, err = (&net.Dialer{}).DialContext(ctx, network, addr)
+			return c.nc, err
+		}}}
+	var err error
+	if c.ws, _, err = websocket.Dial(patience(t), url, &o); err != nil {
 		t.Fatalf("dialing %s: %v", url, err)
 	}
-	ws.SetReadLimit(1 << 20)
-	t.Cleanup(func() { _ = ws.CloseNow() })
-	return &client{t: t, ws: ws}
+	c.ws.SetReadLimit(1 << 20)
+	t.Cleanup(func() { _ = c.ws.CloseNow() })
+	return c
 }
 
 // enter dials and joins the room.
@@ -169,4 +186,13 @@ func (p pipes) dialer() *websocket.DialOptions {
 		},
 		DisableKeepAlives: true,
 	}}}
+}
+
+// upgrade asks for a WebSocket by hand, for clients that then misbehave.
+const upgrade = "GET /v1/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+
+// textFrame is a masked text frame (RFC 6455 section 5.2) of up to 125 bytes.
+func textFrame(text string) string {
+	return string([]byte{0x81, 0x80 | byte(len(text)), 0, 0, 0, 0}) + text
 }

@@ -75,7 +75,7 @@ func replay(c *client, arrow, text string) {
 func TestProtocolDocumentIsComplete(t *testing.T) {
 	doc := document(t)
 	var names []string
-	for _, file := range []string{"errors.go", "message.go", "frames.go", "room.go"} {
+	for _, file := range []string{"errors.go", "message.go", "fields.go", "frames.go", "room.go"} {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

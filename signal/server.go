@@ -16,6 +16,10 @@ import (
 	"golang.org/x/time/rate"
 )
 
+// spareSockets is how many sockets there may be beyond those that fit into
+// rooms: some have not joined yet, others are being told that they may not.
+const spareSockets = 1024
+
 // Server serves the WebSocket of docs/protocol.md. Make one with [New].
 type Server struct {
 	cfg   Config
@@ -111,7 +115,7 @@ func (s *Server) enter(addr netip.Prefix) (*Error, int) {
 	switch {
 	case s.draining:
 		return errDraining(), http.StatusServiceUnavailable
-	case s.sockets >= s.cfg.RoomsMax*s.cfg.RoomMax:
+	case s.sockets >= s.cfg.RoomsMax*s.cfg.RoomMax+spareSockets:
 		return errServerFull(), http.StatusServiceUnavailable
 	case s.perIP[addr] >= s.cfg.PeersPerIP:
 		return errManySockets(s.cfg.PeersPerIP), http.StatusTooManyRequests

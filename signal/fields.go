@@ -1,0 +1,161 @@
+package signal
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// fields are the members of a message, their values as they came.
+type fields map[string]json.RawMessage
+
+func parse(b []byte) (fields, *Error) {
+	const hint = `send one object as text, such as {"type":"join","room":"demo"}`
+	if !utf8.Valid(b) {
+		return nil, fault("bad_json", hint, "the message is not UTF-8")
+	}
+	var f fields
+	err := json.Unmarshal(b, &f)
+	if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
+		return nil, fault("bad_json", hint, "the message is not JSON: %v at byte %d", err, syntax.Offset)
+	}
+	if err != nil || f == nil {
+		return nil, fault("bad_json", hint, "the message is JSON, but not an object")
+	}
+	return f, nil
+}
+
+func (f fields) id() (int64, *Error) {
+	raw, ok := f["id"]
+	if !ok {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(string(raw), 10, 64)
+	if err != nil || n < 1 || n > maxID {
+		return 0, fault("bad_field", "count your requests: 1, 2, 3", "id is not an integer from 1 to 2^53-1")
+	}
+	return n, nil
+}
+
+// text returns a string member, "" if it is absent and not needed.
+func (f fields) text(name string, needed bool) (s string, _ *Error) {
+	raw, ok := f[name]
+	if !ok && needed {
+		return "", missing(name)
+	}
+	if ok && (raw[0] != '"' || json.Unmarshal(raw, &s) != nil) {
+		return "", fault("bad_field", "see docs/protocol.md for the fields of each message", "%s is not a string", name)
+	}
+	return s, nil
+}
+
+func (f fields) join(m *Message) (err *Error) {
+	if v, ok := f["v"]; ok && string(v) != "1" {
+		return fault("bad_version", `leave v out or send "v":1`, "this server speaks version 1 of the protocol")
+	}
+	if m.Room, err = f.text("room", true); err != nil {
+		return err
+	}
+	if !roomName.MatchString(m.Room) {
+		return fault("bad_field", "take 1 to 64 of A-Z a-z 0-9 . _ ~ -", "%.100q is not a room name", m.Room)
+	}
+	if m.Token, err = f.text("token", false); err != nil {
+		return err
+	}
+	if m.Name, err = f.text("name", false); err != nil {
+		return err
+	}
+	if utf8.RuneCountInString(m.Name) > maxName || strings.ContainsFunc(m.Name, unicode.IsControl) {
+		return fault("bad_field", "shorten it, and leave out line breaks", "name has more than %d characters, or control characters", maxName)
+	}
+	if meta := f["meta"]; meta != nil {
+		if meta[0] != '{' || len(meta) > maxMeta {
+			return fault("bad_field", "send the rest as a message", "meta is not an object of at most %d bytes", maxMeta)
+		}
+		m.Meta = meta
+	}
+	return nil
+}
+
+func (f fields) description() *Error {
+	raw, ok := f["sdp"]
+	if !ok {
+		return missing("sdp")
+	}
+	if raw[0] != '"' {
+		return fault("bad_field", "send the text alone: pc.localDescription.sdp", "sdp is not a string")
+	}
+	return nil
+}
+
+// candidate checks a candidate and gives the end of candidates one shape,
+// null. An empty candidate that names its media section ends that section
+// alone: browsers send one before the null, other clients stumble over it.
+// Nothing is left to pass on then, and the member is removed.
+func (f fields) candidate() *Error {
+	const hint = "send event.candidate of the icecandidate event as it is, or null when gathering ends"
+	raw, ok := f["candidate"]
+	if !ok {
+		return missing("candidate")
+	}
+	if s := string(raw); s == "null" || s == `""` {
+		f["candidate"] = json.RawMessage("null")
+		return nil
+	}
+	var c fields
+	if raw[0] != '{' || json.Unmarshal(raw, &c) != nil {
+		return fault("bad_field", hint, "candidate is neither an object nor null")
+	}
+	line, err := c.text("candidate", true)
+	if err != nil {
+		return fault("bad_field", hint, "candidate has no string named candidate in it")
+	}
+	if line != "" {
+		return nil
+	}
+	if c.names("sdpMid") || c.names("sdpMLineIndex") {
+		delete(f, "candidate")
+		return nil
+	}
+	f["candidate"] = json.RawMessage("null")
+	return nil
+}
+
+func (f fields) names(member string) bool {
+	raw, ok := f[member]
+	return ok && string(raw) != "null"
+}
+
+// body joins the members that the server does not set itself.
+func (f fields) body() []byte {
+	var b bytes.Buffer
+	for _, name := range slices.Sorted(maps.Keys(f)) {
+		switch name {
+		case "type", "id", "re", "seq", "peer":
+			continue
+		}
+		b.WriteByte(',')
+		b.Write(encode(name))
+		b.WriteByte(':')
+		b.Write(f[name])
+	}
+	return b.Bytes()
+}
+
+func missing(name string) *Error {
+	return fault("missing_field", "see docs/protocol.md for the fields of each message", "%s is missing", name)
+}
+
+func unknown(kind string) *Error {
+	hint := "the types are join, offer, answer, candidate, message, ice and bye"
+	if lower := strings.ToLower(kind); lower != kind {
+		hint += ", in lower case"
+	}
+	return fault("unknown_type", hint, "%.64q is not a type of message", kind)
+}
