@@ -1,0 +1,88 @@
+//go:build linux
+
+// Package browser runs Node scripts that drive real browsers against a
+// running program. driver.mjs is what the scripts have in common; each
+// script is the half of a Go test that a page has to play.
+package browser
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"turnkey/lab/need"
+	"turnkey/lab/netns"
+	"turnkey/lab/program"
+)
+
+// scriptLimit is more than a script allows itself, see run in driver.mjs.
+const scriptLimit = 90 * time.Second
+
+// Run runs a script of this folder on h, hands it input as JSON and decodes
+// its result. Whatever it leaves running ends with h.
+func Run(t testing.TB, h *netns.Host, script string, input, result any) {
+	t.Helper()
+	need.Programs(t, "node", "chromium", "firefox-esr")
+	root, err := program.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(root, "lab", "browser")
+	need.Path(t, filepath.Join(dir, "node_modules"), "run ci/deps.sh")
+	arg, err := json.Marshal(input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), scriptLimit)
+	defer cancel()
+	cmd := h.Command(ctx, "node", script, string(arg))
+	cmd.Dir = dir
+	home := tempDir(t)
+	cmd.Env = append(cmd.Environ(), "HOME="+home, "TMPDIR="+home)
+	cmd.WaitDelay = time.Second // a killed script may leave browsers that hold its output
+	out, err := output(cmd)
+	if err != nil {
+		t.Fatalf("%s: %v", script, err)
+	}
+	if err := json.Unmarshal(out, result); err != nil {
+		t.Fatalf("%s: its result is not JSON: %v: %q", script, err, out)
+	}
+}
+
+// tempDir is t.TempDir for a directory in which a killed browser may still
+// be writing when it is to go.
+func tempDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "tk-browser-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Logf("leftover: %v", err)
+		}
+	})
+	return dir
+}
+
+// output returns what cmd printed; its error tells what cmd complained of.
+func output(cmd *exec.Cmd) ([]byte, error) {
+	var out, complaints bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaints
+	if err := cmd.Run(); err != nil {
+		return nil, &scriptError{err, complaints.String()}
+	}
+	return out.Bytes(), nil
+}
+
+type scriptError struct {
+	err        error
+	complaints string
+}
+
+func (e *scriptError) Error() string { return e.err.Error() + ": " + e.complaints }

@@ -1,0 +1,109 @@
+// Drives a real Chromium or Firefox for the browser labs.
+//
+// A lab is a script that calls run(lab): it gets its input from the Go test
+// as one JSON argument, and what it returns goes back as one line of JSON.
+// Browsers share the network namespace of the script.
+import puppeteer from 'puppeteer-core';
+
+const open = new Set(); // browsers not yet closed
+
+const chromiumFlags = [
+  '--no-sandbox', // the labs run as root
+  '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
+  '--disable-background-networking', '--disable-component-update',
+  '--autoplay-policy=no-user-gesture-required',
+];
+
+const firefoxPrefs = {
+  'media.autoplay.default': 0,
+  'app.update.enabled': false,
+  'network.captive-portal-service.enabled': false,
+  'network.connectivity-service.enabled': false,
+};
+
+// launch starts 'chromium' or 'firefox', headless, with a profile of its own.
+//   media  true: camera and microphone exist, are fake and need no permission
+//   trust  an http origin that is to count as secure, so that it may use them
+//   mdns   false: host candidates show addresses, as after getUserMedia
+export async function launch(name, { media = false, trust = '', mdns = true } = {}) {
+  const starters = { chromium: launchChromium, firefox: launchFirefox };
+  const browser = await starters[name]({ media, trust, mdns });
+  open.add(browser);
+  return browser;
+}
+
+function launchChromium({ media, trust, mdns }) {
+  const args = [...chromiumFlags];
+  if (media) args.push('--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream');
+  if (trust) args.push(`--unsafely-treat-insecure-origin-as-secure=${trust}`);
+  if (!mdns) args.push('--disable-features=WebRtcHideLocalIpsWithMdns');
+  return puppeteer.launch({ browser: 'chrome', executablePath: '/usr/bin/chromium', pipe: true, args });
+}
+
+function launchFirefox({ media, trust, mdns }) {
+  const prefs = { ...firefoxPrefs };
+  if (media) {
+    prefs['media.navigator.streams.fake'] = true;
+    prefs['media.navigator.permission.disabled'] = true;
+  }
+  if (trust) {
+    prefs['media.devices.insecure.enabled'] = true;
+    prefs['media.getusermedia.insecure.enabled'] = true;
+  }
+  if (!mdns) prefs['media.peerconnection.ice.obfuscate_host_addresses'] = false;
+  return puppeteer.launch({
+    browser: 'firefox', executablePath: '/usr/bin/firefox-esr', extraPrefsFirefox: prefs,
+    env: { ...process.env, MOZ_HEADLESS: '1' },
+  });
+}
+
+// openPage opens url in a new tab and throws unless it answers with 2xx.
+//   width, height  of the viewport in CSS pixels
+//   scheme         'light' or 'dark'
+export async function openPage(browser, url, { width = 1280, height = 800, scheme } = {}) {
+  const page = await browser.newPage();
+  page.setDefaultTimeout(30_000);
+  page.on('pageerror', (err) => process.stderr.write(`error in ${url}: ${err.message}\n`));
+  await page.setViewport({ width, height });
+  if (scheme) await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
+  const response = await page.goto(url);
+  if (!response.ok()) throw new Error(`${url} answered ${response.status()}`);
+  return page;
+}
+
+// screenshot writes the whole page as a PNG file.
+export function screenshot(page, path) {
+  return page.screenshot({ path, fullPage: true });
+}
+
+// within rejects with a message if promise takes longer than limit ms.
+export function within(limit, what, promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: nothing within ${limit} ms`)), limit);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+// run runs a lab, prints its result and ends every browser, whatever
+// happens. An error is a result too: {"error": "..."}.
+export async function run(lab, limit = 60_000) {
+  let result;
+  try {
+    result = await within(limit, 'lab', lab(JSON.parse(process.argv[2])));
+  } catch (err) {
+    result = { error: err.message };
+  }
+  await Promise.all([...open].map(kill));
+  process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0));
+}
+
+// kill ends a browser and its helpers, which are one process group. Asked
+// politely, Firefox takes more than five seconds after a call.
+function kill(browser) {
+  const child = browser.process();
+  if (child.exitCode !== null || child.signalCode !== null) return undefined;
+  const ended = new Promise((resolve) => { child.once('exit', resolve); });
+  process.kill(-child.pid, 'SIGKILL');
+  return ended;
+}
