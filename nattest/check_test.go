@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -163,6 +164,22 @@ func TestCheckOnTheServersOwnMachine(t *testing.T) {
 			t.Errorf("got %q, want it to ask for a test from another network", last.Reason)
 		}
 	})
+}
+
+func TestRelayPortNeedsAnotherMachine(t *testing.T) {
+	at := netip.MustParseAddrPort
+	for _, tt := range []struct{ mapped, relayed, server, want string }{
+		{"203.0.113.10:1", "203.0.113.10:2", "127.0.0.1", "own machine"},
+		{"203.0.113.10:1", "203.0.113.11:2", "203.0.113.10", "own machine"},
+		{"127.0.0.1:1", "203.0.113.10:2", "203.0.113.10", "own machine"},
+		{"[2001:db8::1]:1", "203.0.113.10:2", "203.0.113.10", "another family"},
+	} {
+		a := &allocation{mapped: at(tt.mapped), relayed: at(tt.relayed)}
+		it := (&Config{}).checkRelayPort(context.Background(), a, []netip.Addr{netip.MustParseAddr(tt.server)})
+		if it.State != "not_tested" || !strings.Contains(it.Reason, tt.want) {
+			t.Errorf("%+v: got %s: %s", tt, it.State, it.Reason)
+		}
+	}
 }
 
 func TestHintCredential(t *testing.T) {

@@ -71,6 +71,7 @@ func TestClassify(t *testing.T) {
 		{"collision in one trial", four, "7 7 7 7,8 8 8 8,9 9 10 10", false, "ok", "yes", e, []string{e, a}, likely, "low", "paired"},
 		{"all three differ", four, "7 7 7 7,8 8 9 9,1 2 3 4", false, "ok", "yes", u, []string{e, a, p}, required, "none", "paired"},
 		{"random address per flow", four, "7 " + ipB + "7 7 7,8 8 " + ipB + "8 " + ipB + "8,9 9 9 9", false, "ok", "yes", u, []string{e, a, p}, required, "none", "arbitrary"},
+		{"random address, equal by chance", four, "7 7 7 7,8 8 8 8,9 " + ipB + "9 9 9", false, "ok", "yes", u, []string{e, p}, likely, "none", "arbitrary"},
 		{"random address per socket", four, "7 7 7 7," + ipB + "8 " + ipB + "8 " + ipB + "8 " + ipB + "8,9 9 9 9", false, "ok", "yes", e, []string{e}, unlikely, "high", "arbitrary"},
 		{"nothing answers, server alive", two, "- -,- -,- -", false, "blocked", u, u, []string{e, a, p}, required, "none", u},
 		{"nothing answers at all", two, "- -,- -,- -", true, "no_answer", u, u, []string{e, a, p}, Unknown, "none", u},
@@ -183,5 +184,19 @@ func TestExitCode(t *testing.T) {
 		if got := r.ExitCode(); got != tt.want {
 			t.Errorf("%s, TURN %s: got %d, want %d", tt.relay, tt.turn, got, tt.want)
 		}
+	}
+}
+
+// IPv6 that stays silent while IPv4 answers is not blocked UDP: the server may
+// not listen there.
+func TestSilenceOfOneFamily(t *testing.T) {
+	v4 := observation{trials: []Trial{trial(four, "7 7 7 7")}}
+	v6 := observation{trials: []Trial{trial(two, "- -")}}
+	var r Report
+	if r.conclude(v4, v6, true); r.V6.UDP != "no_answer" || r.V6.Verdict.Relay != Unknown {
+		t.Errorf("got %s, %s; want no_answer, unknown", r.V6.UDP, r.V6.Verdict.Relay)
+	}
+	if r.conclude(v6, observation{why: "none"}, true); r.V4.UDP != "blocked" {
+		t.Errorf("got %s, want blocked", r.V4.UDP)
 	}
 }

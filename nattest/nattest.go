@@ -88,8 +88,10 @@ func (e *Error) ExitCode() int {
 // URLs, all at the same time; it takes a few round trips, and up to about six
 // seconds where packets get lost or dropped. The error is always an *Error.
 func Run(ctx context.Context, c Config) (*Report, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	start := time.Now()
-	t, err := c.prepare()
+	t, err := c.prepare(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -121,8 +123,8 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	return r, nil
 }
 
-// prepare fills the defaults and reads Host.
-func (c *Config) prepare() (target, error) {
+// prepare fills the defaults and reads Host. What it makes ends with ctx.
+func (c *Config) prepare(ctx context.Context) (target, error) {
 	if c.ListenPacket == nil || c.DialContext == nil {
 		return target{}, &Error{Usage: true, Reason: "nattest: Config needs ListenPacket and DialContext"}
 	}
@@ -141,8 +143,15 @@ func (c *Config) prepare() (target, error) {
 		}
 	}
 	if c.HTTP == nil {
+		dial := c.DialContext // net/http would let it go on after its request has ended
+		bounded := func(dctx context.Context, network, addr string) (net.Conn, error) {
+			dctx, cancel := context.WithTimeout(dctx, 4*time.Second)
+			defer cancel()
+			defer context.AfterFunc(ctx, cancel)()
+			return dial(dctx, network, addr)
+		}
 		c.HTTP = &http.Client{
-			Transport:     &http.Transport{DialContext: c.DialContext, TLSClientConfig: c.TLS, DisableKeepAlives: true},
+			Transport:     &http.Transport{DialContext: bounded, TLSClientConfig: c.TLS, DisableKeepAlives: true},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
 	}
