@@ -20,6 +20,7 @@ import (
 	"syscall"
 
 	"turnkey/configs"
+	"turnkey/nattest"
 )
 
 // Exit codes.
@@ -59,6 +60,8 @@ func commands() []command {
 		{"serve", "[-check] [-json]", "run the server", serve},
 		{"creds", "[-ttl DURATION] [-json] [LABEL]", "print ICE servers with a fresh credential", creds},
 		{"token", "[-room ROOM] [-subject NAME] [-ttl DURATION] [-json]", "print a token that stands in for the API key", token},
+		{"nattest", "[-key KEY] [-json] HOST", "say whether this network needs a relay, and why", natTest},
+		{"check", "[-key KEY] [-json] HOST", "say whether a server does what it advertises", check},
 		{"config", "[-json]", "list every setting with its value and meaning", config},
 		{"version", "[-json]", "print the version", version},
 	}
@@ -92,11 +95,15 @@ type usageError struct{ error }
 func report(stderr io.Writer, cmd command, err error) int {
 	var faults configs.Faults
 	var wrong usageError
+	var code exitError
+	var probe *nattest.Error
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
+	case errors.As(err, &code):
+		return int(code)
 	case errors.As(err, &faults):
 		fmt.Fprintf(stderr, "turnkey: the configuration has %d fault(s):\n", len(faults))
 		for _, f := range faults {
@@ -108,6 +115,9 @@ func report(stderr io.Writer, cmd command, err error) int {
 		return exitUsage
 	}
 	fmt.Fprintf(stderr, "turnkey %s: %v\n", cmd.name, err)
+	if errors.As(err, &probe) && cmd.name == "nattest" || probe != nil && probe.Usage {
+		return probe.ExitCode()
+	}
 	return exitFailure
 }
 
@@ -122,7 +132,7 @@ Examples:
   TURNKEY_PUBLIC_IP=203.0.113.7 turnkey serve       behind a 1:1 NAT, as in most clouds
   TURNKEY_AUTH=key TURNKEY_API_KEY=... turnkey serve    for the internet
   turnkey creds alice                               ICE servers to paste into a client
-  turnkey config                                    every setting, its value and its meaning
+  turnkey nattest turn.example.com                  does this network need a relay?
 
 `+"`turnkey COMMAND -h` lists the flags of a command.\n")
 }

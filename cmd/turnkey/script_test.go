@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,11 +48,18 @@ func TestScripts(t *testing.T) {
 	})
 }
 
+// lastPort is the last port that freePorts has looked at.
+var lastPort atomic.Int32
+
 // freePorts returns ports that are free for UDP and TCP on loopback, below the
-// range that the system takes ports from.
+// range that the system takes ports from, and never the same twice.
 func freePorts(n int) ([]int, error) {
 	var ports []int
-	for port := 21000 + os.Getpid()%5000; len(ports) < n && port < 32000; port++ {
+	for len(ports) < n {
+		port := 21000 + os.Getpid()%5000 + int(lastPort.Add(1))
+		if port > 32000 {
+			return nil, fmt.Errorf("no %d free ports", n)
+		}
 		at := fmt.Sprintf("127.0.0.1:%d", port)
 		u, err := net.ListenPacket("udp4", at)
 		if err != nil {
@@ -64,9 +72,6 @@ func freePorts(n int) ([]int, error) {
 		}
 		l.Close()
 		ports = append(ports, port)
-	}
-	if len(ports) < n {
-		return nil, fmt.Errorf("no %d free ports", n)
 	}
 	return ports, nil
 }

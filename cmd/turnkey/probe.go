@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+
+	"turnkey/nattest"
+)
+
+// exitError is a result that is told by the exit code alone: it was printed.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// probeReport is what nattest and check have to say.
+type probeReport interface {
+	WriteText(io.Writer)
+	ExitCode() int
+}
+
+// probe runs one of the two probes against the server that is named.
+func probe[R probeReport](c *call, name string, run func(context.Context, nattest.Config) (R, error)) error {
+	var asJSON bool
+	key := c.environ["TURNKEY_API_KEY"]
+	hosts, err := c.flags(name, 1, func(f *flag.FlagSet) {
+		f.StringVar(&key, "key", key, "API key or token for the server's credentials; default $TURNKEY_API_KEY")
+		jsonFlag(f, &asJSON)
+	})
+	if err != nil {
+		return err
+	}
+	if len(hosts) == 0 {
+		return usageError{errors.New("which server? give a host, host:port of HTTP, or URL")}
+	}
+	var dialer net.Dialer
+	var listener net.ListenConfig
+	report, err := run(c.ctx, nattest.Config{
+		Host: hosts[0], Key: key, Log: nil,
+		ListenPacket: listener.ListenPacket, DialContext: dialer.DialContext,
+	})
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		err = c.printJSON(report)
+	} else {
+		report.WriteText(c.stdout)
+	}
+	if code := report.ExitCode(); err == nil && code != exitOK {
+		return exitError(code)
+	}
+	return err
+}
+
+// natTest says how the NAT in front of this machine behaves and whether a
+// relay is needed.
+func natTest(c *call) error { return probe(c, "nattest", nattest.Run) }
+
+// check says whether a server does what it advertises.
+func check(c *call) error { return probe(c, "check", nattest.Check) }
