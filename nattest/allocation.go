@@ -35,7 +35,6 @@ type allocation struct {
 	relayed netip.AddrPort // XOR-RELAYED-ADDRESS
 	mapped  netip.AddrPort // XOR-MAPPED-ADDRESS: where the server sees us
 	holds   bool           // there is something to release
-	unhook  func() bool    // ends the closing of link by a context
 }
 
 // allocate goes through challenge and Allocate (RFC 8656 section 7). step is
@@ -79,7 +78,6 @@ func (a *allocation) release(ctx context.Context) {
 		defer cancel()
 		_, _ = a.do(ctx, "release", stun.MethodRefresh, lifetime(0)) // the server forgets it by itself, later
 	}
-	a.unhook()
 	a.Close()
 }
 

@@ -126,7 +126,7 @@ func (v *verification) open(ctx context.Context, addrs []netip.Addr) (pair [2]*a
 				step("tls")
 			}
 			a := &allocation{link: l, dialog: dialog{username: v.u.username, password: v.u.password}}
-			a.unhook = context.AfterFunc(ctx, func() { l.Close() })
+			context.AfterFunc(ctx, func() { l.Close() })
 			pair[i] = a
 			f := a.allocate(ctx, step)
 			if f != nil && i == 1 {
