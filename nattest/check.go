@@ -196,7 +196,10 @@ func (c *Config) checkRelayPort(ctx context.Context, a *allocation, server []net
 		return it
 	}
 	if f := a.permit(ctx, a.mapped); f != nil {
-		it.Reason = "the server does not take this address as a peer: " + f.reason
+		it.Reason = "the server does not take " + me.String() + " as a peer: " + f.reason
+		if f.code == 403 {
+			it.Hint = "private and reserved addresses are denied unless TURNKEY_ALLOW_PEERS names them; run the check from the internet"
+		}
 		return it
 	}
 	s, err := c.ListenPacket(ctx, network, net.JoinHostPort(local.String(), "0"))

@@ -3,6 +3,7 @@ package nattest
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -43,7 +44,7 @@ func (r *CheckReport) WriteText(w io.Writer) {
 		for _, it := range r.Checks {
 			if it.State == state {
 				count[state]++
-				l.add(it.Name, it.text())
+				l.add(strings.TrimPrefix(it.Name, "relay_"), it.text())
 			}
 		}
 	}

@@ -160,9 +160,19 @@ func TestOverall(t *testing.T) {
 }
 
 func TestVerdictTowardsALocalServer(t *testing.T) {
-	f := classify(observation{trials: []Trial{trial([]string{"192.168.1.9:3478", "192.168.1.9:3479"}, "= =")}}, true)
-	if !strings.Contains(f.Verdict.Scope, "same network") || len(f.Verdict.Caveats) == 0 {
-		t.Errorf("got %+v, want a scope of the same network and a caveat", f.Verdict)
+	onServer := trial(two, "= =")
+	onServer.Local = netip.MustParseAddrPort("203.0.113.10:40000")
+	for i := range onServer.Answers {
+		onServer.Answers[i].Mapped = onServer.Local
+	}
+	for name, tr := range map[string]Trial{
+		"private":      trial([]string{"192.168.1.9:3478", "192.168.1.9:3479"}, "= ="),
+		"this machine": onServer,
+	} {
+		f := classify(observation{trials: []Trial{tr}}, true)
+		if !strings.Contains(f.Verdict.Scope, "same network") || len(f.Verdict.Caveats) == 0 {
+			t.Errorf("%s: got %+v, want a scope of the same network and a caveat", name, f.Verdict)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package nattest
 
 import (
 	"math"
+	"net/netip"
 	"slices"
 )
 
@@ -42,7 +43,7 @@ func (f *Family) judge() Verdict {
 		}
 	}
 	if f.local() {
-		v.Caveats = append(v.Caveats, "the server is in a private network: this says nothing about the way to the internet")
+		v.Caveats = append(v.Caveats, "the server is on this machine or in a private network: this says nothing about the way to the internet")
 		if f.NAT == "no" {
 			v.Scope = "peers in the same network as this server; others were not tested"
 		}
@@ -50,9 +51,15 @@ func (f *Family) judge() Verdict {
 	return v
 }
 
-// local says that no public address of the server was tested.
+// local says that the packets need not have left this network: no public
+// address of the server was tested, or only this machine's own.
 func (f *Family) local() bool {
-	return len(f.Endpoints) > 0 && !slices.ContainsFunc(f.Endpoints, func(e Endpoint) bool { return public(e.Endpoint.Addr()) })
+	own := func(a netip.Addr) bool {
+		return slices.ContainsFunc(f.Trials, func(t Trial) bool { return t.Local.Addr() == a })
+	}
+	return len(f.Endpoints) > 0 && !slices.ContainsFunc(f.Endpoints, func(e Endpoint) bool {
+		return public(e.Endpoint.Addr()) && !own(e.Endpoint.Addr())
+	})
 }
 
 func (f *Family) outcome() outcome {
