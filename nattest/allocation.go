@@ -16,7 +16,10 @@ const turnWait = 2500 * time.Millisecond
 
 // turnSendAt is when a request, or a packet to be relayed, is sent until there
 // is an answer.
-var turnSendAt = [...]time.Duration{0, 200 * time.Millisecond, 500 * time.Millisecond, 1000 * time.Millisecond, 1600 * time.Millisecond}
+var turnSendAt = [...]time.Duration{
+	0, 200 * time.Millisecond, 400 * time.Millisecond, 700 * time.Millisecond,
+	1000 * time.Millisecond, 1400 * time.Millisecond, 1900 * time.Millisecond,
+}
 
 // fault is a stage that failed.
 type fault struct {
