@@ -66,11 +66,12 @@ func (g *gate) build(r *request, setters ...stun.Setter) []byte {
 	return m.Raw
 }
 
-// granted notes when an allocation will expire, from the LIFETIME granted.
+// granted notes when an allocation will expire, from the LIFETIME granted. A
+// repeated answer to an Allocate does not prolong it.
 func (g *gate) granted(m *stun.Message) {
 	lifetime, err := m.Get(stun.AttrLifetime)
 	s := g.session(g.request.from)
-	if err != nil || len(lifetime) != 4 || s == nil {
+	if err != nil || len(lifetime) != 4 || s == nil || m.Type.Method == stun.MethodAllocate && !s.expires.IsZero() {
 		return
 	}
 	seconds := time.Duration(lifetime[0])<<24 | time.Duration(lifetime[1])<<16 | time.Duration(lifetime[2])<<8 | time.Duration(lifetime[3])

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"runtime"
@@ -337,6 +338,47 @@ func TestClosedConnectionEndsItsAllocation(t *testing.T) {
 	}
 	if got := f.FreePorts(); got != 100 {
 		t.Errorf("got %d free ports, want 100", got)
+	}
+}
+
+// pion publishes a permission before it starts its timer, and stops the timers
+// of all when it deletes an allocation: the two must not meet.
+func TestConnectionsThatCloseWhilePermissionsAreAdded(t *testing.T) {
+	f := start(t, nil)
+	username, password := f.credential(t, time.Hour)
+	peers := make([]net.Addr, 50)
+	for i := range peers {
+		peers[i] = &net.UDPAddr{IP: net.IPv4(8, 8, 4, byte(i)), Port: 1}
+	}
+	rounds := 100
+	if testing.Short() {
+		rounds = 10
+	}
+	for range rounds {
+		conn, err := net.Dial("tcp4", f.tcp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := turn.NewClient(&turn.ClientConfig{
+			TURNServerAddr: f.tcp, Conn: turn.NewSTUNConn(conn), Username: username, Password: password, Realm: DefaultRealm,
+			LoggerFactory: &logging.DefaultLoggerFactory{DefaultLogLevel: logging.LogLevelDisabled},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Listen(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Allocate(); err != nil {
+			t.Fatal(err)
+		}
+		go c.CreatePermission(peers...)
+		time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond) // anywhere within the request
+		conn.Close()
+		c.Close()
+	}
+	if err := f.sessions.wait(deadline(t)); err != nil {
+		t.Error(err)
 	}
 }
 
