@@ -2,7 +2,6 @@ package nattest
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -126,23 +125,6 @@ func (c *Config) ask(ctx context.Context, b base) facts {
 	return f
 }
 
-// iceRefusal says why /v1/ice handed out nothing.
-func iceRefusal(status int, withKey bool, message string) string {
-	said := ""
-	if message != "" {
-		said = ": " + message
-	}
-	switch {
-	case status == http.StatusTooManyRequests:
-		return "the server limits how often credentials may be asked for (HTTP 429); wait and try again"
-	case status != http.StatusUnauthorized && status != http.StatusForbidden:
-		return fmt.Sprintf("/v1/ice answers HTTP %d%s", status, said)
-	case withKey:
-		return fmt.Sprintf("the server refuses this key (HTTP %d)%s", status, said)
-	}
-	return fmt.Sprintf("for want of a key (HTTP %d from /v1/ice); give -key or TURNKEY_API_KEY", status)
-}
-
 func (c *Config) get(ctx context.Context, url, key string) (*http.Response, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -158,75 +140,6 @@ func (c *Config) get(ctx context.Context, url, key string) (*http.Response, []by
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument))
 	return resp, body, err
-}
-
-// parseICE reads the answer of GET /v1/ice. An error means that this is no
-// turnkey server; otherwise there are URLs (status 200) or a message.
-func parseICE(status int, body []byte) ([]turnURL, string, error) {
-	var doc struct {
-		ICEServers []struct {
-			URLs       urlList `json:"urls"`
-			Username   string  `json:"username"`
-			Credential string  `json:"credential"`
-		} `json:"iceServers"`
-		Error *struct {
-			Message string `json:"message"`
-		} `json:"error"`
-	}
-	err := json.Unmarshal(body, &doc)
-	if status != http.StatusOK {
-		if err != nil || doc.Error == nil {
-			return nil, "", fmt.Errorf("answers HTTP %d, not as a turnkey server does", status)
-		}
-		return nil, clean(doc.Error.Message), nil
-	}
-	if err != nil || doc.ICEServers == nil {
-		return nil, "", fmt.Errorf("answers without iceServers")
-	}
-	var out []turnURL
-	for _, s := range doc.ICEServers {
-		for _, raw := range s.URLs {
-			u, err := stun.ParseURI(raw)
-			if err != nil || (u.Scheme != stun.SchemeTypeTURN && u.Scheme != stun.SchemeTypeTURNS) ||
-				!validHost(u.Host) || u.Port < 1 || u.Port > 65535 || len(out) == maxURLs {
-				continue
-			}
-			out = append(out, turnURL{*u, s.Username, s.Credential})
-		}
-	}
-	return out, "", nil
-}
-
-// urlList is the urls member of an RTCIceServer: a string or a list.
-type urlList []string
-
-func (l *urlList) UnmarshalJSON(b []byte) error {
-	var one string
-	if json.Unmarshal(b, &one) == nil {
-		*l = urlList{one}
-		return nil
-	}
-	return json.Unmarshal(b, (*[]string)(l))
-}
-
-// parseNattest reads /nattest.json; nil when it says nothing usable. Members
-// this version does not know are ignored, another schema is not read.
-func parseNattest(body []byte) []string {
-	var doc struct {
-		Schema int      `json:"schema"`
-		STUN   []string `json:"stun"`
-	}
-	if json.Unmarshal(body, &doc) != nil || doc.Schema != 1 {
-		return nil
-	}
-	var out []string
-	for _, s := range doc.STUN {
-		host, port, err := net.SplitHostPort(s)
-		if err == nil && validPort(port) && (host == "" || validHost(host)) && len(out) < maxEndpoints {
-			out = append(out, s)
-		}
-	}
-	return out
 }
 
 // stunEndpoints lists every address of the server with every STUN port, the
