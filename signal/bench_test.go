@@ -60,12 +60,11 @@ func BenchmarkRoundTrip(b *testing.B) {
 	}
 }
 
-// What a joined socket that is silent costs the server: heap and stacks. The
+// What a joined socket that is silent costs: heap and stacks. The
 // clients are bare TCP connections in the same process, counted as well.
 func BenchmarkIdleSocket(b *testing.B) {
 	const n = 1000
 	for b.Loop() {
-		b.StopTimer()
 		s := New(Config{Admit: admitAll, PeersPerIP: n})
 		h := httptest.NewServer(s)
 		addr := strings.TrimPrefix(h.URL, "http://")
@@ -84,7 +83,6 @@ func BenchmarkIdleSocket(b *testing.B) {
 			b.Fatal(err)
 		}
 		h.Close()
-		b.StartTimer()
 	}
 }
 
