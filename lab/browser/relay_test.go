@@ -27,7 +27,7 @@ func start(t *testing.T, env ...string) (*program.Program, *netns.Host) {
 	b.Route("default", "via", server)
 	env = append([]string{
 		"TURNKEY_PUBLIC_IP=" + server,
-		"TURNKEY_SECRET=a secret of the browser lab",
+		"TURNKEY_SECRET=a-secret-of-the-browser-lab",
 		"TURNKEY_AUTH=open",
 	}, env...)
 	return program.Start(t, program.Config{Host: a, Env: env}), b

@@ -1,0 +1,114 @@
+//go:build linux
+
+// Package interop lets other people's programs relay through turnkey:
+// coturn's clients and pion's.
+package interop
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"testing"
+
+	"turnkey/lab/need"
+	"turnkey/lab/netns"
+	"turnkey/lab/program"
+)
+
+func TestMain(m *testing.M) { program.Main(m) }
+
+// Addresses of the lab. They are documentation addresses: by default no peer
+// may have one, except the server's own relays.
+const (
+	serverIP = "203.0.113.10"
+	clientIP = "203.0.113.20"
+	peerIP   = "203.0.113.30"
+	echoPort = "3480" // where uclient expects its peer
+)
+
+const (
+	apiKey = "an-API-key-of-the-interop-lab"
+	secret = "a-secret-of-the-interop-lab"
+)
+
+// world is a server, a client and a peer on one network.
+type world struct {
+	*program.Program
+	server, client *netns.Host
+}
+
+// start brings up a world whose peer answers every datagram with the same.
+func start(t *testing.T, env ...string) world {
+	t.Helper()
+	need.Programs(t, "turnutils_uclient", "turnutils_stunclient")
+	n := netns.New(t)
+	wan := n.Switch("wan")
+	w := world{server: n.Host("server"), client: n.Host("client")}
+	peer := n.Host("peer")
+	w.server.Join(wan, "eth0", serverIP+"/24")
+	w.client.Join(wan, "eth0", clientIP+"/24")
+	peer.Join(wan, "eth0", peerIP+"/24")
+	echo(t, peer, peerIP+":"+echoPort)
+	w.Program = program.Start(t, program.Config{Host: w.server, Env: append([]string{
+		"TURNKEY_PUBLIC_IP=" + serverIP, "TURNKEY_AUTH=key", "TURNKEY_API_KEY=" + apiKey, "TURNKEY_SECRET=" + secret,
+		"TURNKEY_DRAIN_TIMEOUT=1s", // uclient leaves allocations behind
+	}, env...)})
+	return w
+}
+
+// echo answers each datagram to address, on h, with the same.
+func echo(t *testing.T, h *netns.Host, address string) {
+	t.Helper()
+	var conn net.PacketConn
+	err := h.Do(func() (err error) {
+		conn, err = net.ListenPacket("udp4", address)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	go func() {
+		buf := make([]byte, 1<<16)
+		for {
+			n, from, err := conn.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			_, _ = conn.WriteTo(buf[:n], from)
+		}
+	}()
+}
+
+// credential is what a client needs besides the address.
+type credential struct{ username, password string }
+
+// mint asks the server for a credential, from the client's host.
+func (w world) mint(t *testing.T, label string) credential {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+serverIP+":8080/v1/ice?label="+label, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+apiKey)
+	response, err := program.Client(w.client).Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	var body struct {
+		ICEServers []struct {
+			Username, Credential string
+		}
+	}
+	if err := json.NewDecoder(response.Body).Decode(&body); err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("GET /v1/ice: got status %s, body error %v", response.Status, err)
+	}
+	for _, s := range body.ICEServers {
+		if s.Username != "" {
+			return credential{s.Username, s.Credential}
+		}
+	}
+	t.Fatal("GET /v1/ice: no server with a username")
+	return credential{}
+}
