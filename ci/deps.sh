@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Installs what the labs need beyond Go, or says what is missing.
+#
+# A program that is there already, wherever it came from, is left alone.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# program:package of Debian
+programs="
+  gcc:gcc ip:iproute2 sysctl:procps nft:nftables
+  turnutils_uclient:coturn chromium:chromium firefox-esr:firefox-esr
+  node:nodejs npm:npm
+"
+
+export PATH="$PATH:/usr/sbin:/sbin"
+packages=()
+for entry in $programs; do
+  command -v "${entry%%:*}" >/dev/null || packages+=("${entry##*:}")
+done
+
+try() { # three times, for a registry that falters
+  "$@" || { sleep 2; "$@"; } || { sleep 10; "$@"; }
+}
+
+if ((${#packages[@]})); then
+  install=(apt-get install -y -qq --no-install-recommends "${packages[@]}")
+  if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
+    echo "The labs need programs that are missing. On Debian: sudo apt-get update && sudo ${install[*]}" >&2
+    [[ ${CI:-} != true ]] || exit 1
+    exit 0
+  fi
+  echo "installing ${packages[*]}" >&2
+  export DEBIAN_FRONTEND=noninteractive
+  # Debian starts what it installs; a TURN server on port 3478 is not wanted.
+  policy=/usr/sbin/policy-rc.d
+  if [[ ! -e $policy ]]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+    trap 'rm -f "$policy"' EXIT
+  fi
+  try apt-get update -qq
+  try "${install[@]}" >/dev/null
+fi
+
+# npm leaves a mark of what it installed; it is made anew when the lock file changes.
+lock=lab/browser/package-lock.json
+mark=lab/browser/node_modules/.package-lock.json
+if [[ ! $mark -nt $lock ]]; then
+  try npm --prefix lab/browser ci --no-fund --no-audit --loglevel=error
+  touch "$mark"
+fi
