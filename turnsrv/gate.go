@@ -12,16 +12,12 @@ import (
 	"turnkey/turnsrv/cred"
 )
 
-// expiryMargin is how long before the end of an allocation no permission or
-// channel is installed any more: pion must not install one while its timer
-// deletes the allocation.
-const expiryMargin = time.Second
-
 // gate is what pion reads from and writes to: one socket, on which Binding is
-// answered already. It lets pass what pion may see, one request at a time, and
-// puts right what pion answers.
+// answered already. It answers what pion would answer wrongly or not at all,
+// lets pass what pion may see, one request at a time, and completes what pion
+// answers.
 //
-//	ReadFrom: socket -> admit -> pion
+//	ReadFrom: socket -> admit (authenticate, judge) -> pion
 //	WriteTo:  pion -> complete -> socket
 //
 // pion handles a request on the goroutine that called ReadFrom and calls
@@ -41,6 +37,7 @@ type gate struct {
 	response stun.Message
 	request  request
 	opened   *relay // the relay socket made for the request in hand
+	nonces   nonces
 
 	// handling is held while pion handles a request. Ending a session takes it,
 	// so that pion never deletes an allocation while it adds to it.
@@ -53,14 +50,21 @@ type gate struct {
 
 // request is the request in hand.
 type request struct {
-	typ     stun.MessageType
-	id      [stun.TransactionIDSize]byte
-	from    netip.AddrPort
-	key     stun.MessageIntegrity // the one that its integrity holds under; nil = not authenticated
-	peers   int                   // XOR-PEER-ADDRESS attributes
-	denied  string                // why one of them is denied
-	refused bool                  // pion asked and was told so
-	deletes bool                  // Refresh with LIFETIME 0
+	typ      stun.MessageType
+	id       [stun.TransactionIDSize]byte
+	from     netip.AddrPort
+	username string
+	key      stun.MessageIntegrity // the one that its integrity holds under; nil = not authenticated
+
+	challenged bool // shown to pion as an Allocate, to make it ask for credentials
+	deletes    bool // Refresh with LIFETIME 0
+
+	// What an Allocate asks for.
+	family        byte
+	additional    bool    // ADDITIONAL-ADDRESS-FAMILY
+	even, reserve bool    // EVEN-PORT, and the port above it
+	token         [8]byte // RESERVATION-TOKEN
+	reservation   [8]byte // the token of the port set aside for this one
 }
 
 // ReadFrom returns the next message that pion may see. It fails only when the
@@ -79,12 +83,13 @@ func (g *gate) ReadFrom(p []byte) (int, net.Addr, error) {
 		if isChannelData(p[:n]) {
 			return n, from, nil
 		}
-		if n = g.admit(p[:n], addrPort(from)); n > 0 {
+		if n = g.admit(p[:n], from); n > 0 {
 			return n, from, nil
 		}
 	}
 }
 
+// release ends the request in hand.
 func (g *gate) release() {
 	if g.held {
 		g.held = false
@@ -93,18 +98,16 @@ func (g *gate) release() {
 	}
 }
 
-// admit returns how much of message b pion may see: nothing, all, the part up to
-// MESSAGE-INTEGRITY (what follows does not count, RFC 8489 section 14.5), or the
-// part before it, which makes pion ask for credentials again.
-func (g *gate) admit(b []byte, from netip.AddrPort) int {
-	m := &g.message
+// admit returns how much of message b pion may see; 0 is nothing.
+func (g *gate) admit(b []byte, from net.Addr) int {
+	m, client := &g.message, addrPort(from)
 	m.Raw = b
 	if m.Decode() != nil || stunHeader+int(m.Length) != len(b) {
 		return 0
 	}
 	switch m.Type {
 	case stun.NewType(stun.MethodSend, stun.ClassIndication):
-		if g.session(from) == nil {
+		if len(unknownAttributes(m)) > 0 || g.session(client) == nil {
 			return 0
 		}
 		return len(b)
@@ -112,66 +115,102 @@ func (g *gate) admit(b []byte, from netip.AddrPort) int {
 		stun.NewType(stun.MethodRefresh, stun.ClassRequest),
 		stun.NewType(stun.MethodCreatePermission, stun.ClassRequest),
 		stun.NewType(stun.MethodChannelBind, stun.ClassRequest):
-	default:
+		return g.admitRequest(b, from, client)
+	}
+	return 0
+}
+
+// admitRequest is admit for the requests of TURN. What follows
+// MESSAGE-INTEGRITY does not count (RFC 8489 section 14.5) and is cut off. A
+// request without integrity, or of a wrong user or password, or with a nonce
+// that is not good, makes pion ask for credentials, which is all that it does
+// with it.
+func (g *gate) admitRequest(b []byte, from net.Addr, client netip.AddrPort) int {
+	m := &g.message
+	r := request{typ: m.Type, id: m.TransactionID, from: client}
+	integrity, ok := offset(m, stun.AttrMessageIntegrity)
+	if !ok {
+		return g.challenge(b, r)
+	}
+	b = b[:cut(b, integrity+4+20)]
+	m.Raw = b
+	if m.Decode() != nil {
 		return 0
 	}
-	r := request{typ: m.Type, id: m.TransactionID, from: from}
-	n := len(b)
-	if integrity, ok := offset(m, stun.AttrMessageIntegrity); ok {
-		n = cut(b, integrity+4+20)
-		m.Raw = b[:n]
-		if m.Decode() != nil {
-			return 0
-		}
-		if m.Contains(stun.AttrUsername) && m.Contains(stun.AttrRealm) && m.Contains(stun.AttrNonce) {
-			if r.key = g.authenticate(m, from); r.key == nil {
-				n = cut(b, integrity)
-			}
-		}
+	nonce, _ := m.Get(stun.AttrNonce)
+	switch {
+	case nonce == nil || !m.Contains(stun.AttrUsername) || !m.Contains(stun.AttrRealm):
+		return g.refuse(r, from, bad("USERNAME, REALM or NONCE"))
+	case !g.nonces.good(nonce, time.Now()):
+		clear(nonce)             // in b: pion may see the end of its hour a little later
+		return g.challenge(b, r) // with its integrity, so that pion answers 438
 	}
-	g.inspect(m, &r)
-	return g.begin(r, n)
+	username, key, why := g.authenticate(m, client)
+	if key == nil {
+		g.log(r, stun.CodeUnauthorized, username, why)
+		return g.challenge(b[:cut(b, integrity)], r)
+	}
+	r.username, r.key = username, key
+	s := g.session(client)
+	if refused := g.judge(m, &r, s); refused.code != 0 {
+		return g.refuse(r, from, refused)
+	}
+	return g.begin(r, b, s)
 }
 
-// begin makes r the request in hand, unless its allocation is about to end.
-func (g *gate) begin(r request, n int) int {
-	s := g.session(r.from)
+// challenge shows pion a request as an Allocate without credentials, or with a
+// nonce that is not good. pion answers 401 or 438 with a nonce, and complete
+// makes it an answer to what was asked. The other methods would be answered
+// only where there is an allocation.
+func (g *gate) challenge(b []byte, r request) int {
+	binary.BigEndian.PutUint16(b, stun.NewType(stun.MethodAllocate, stun.ClassRequest).Value())
+	r.challenged = true
+	return g.begin(r, b, nil)
+}
+
+// begin makes r the request in hand, unless its session has begun to end.
+func (g *gate) begin(r request, b []byte, s *session) int {
 	g.handling.Lock()
-	if s != nil {
-		adds := r.peers > 0 && !time.Now().Before(s.expires.Add(-expiryMargin))
-		if adds || s.ending.Load() {
-			g.handling.Unlock()
-			return 0
-		}
+	if s != nil && s.ending.Load() {
+		g.handling.Unlock()
+		return 0
+	}
+	if s != nil && r.deletes {
+		s.because(EndDeleted)
 	}
 	g.held, g.request, g.opened = true, r, nil
-	return n
+	return len(b)
 }
 
-// authenticate returns the key of a request, or nil if its user or password is
-// wrong. A credential must be current for an Allocate; an allocation that it
-// made goes on without.
-func (g *gate) authenticate(m *stun.Message, from netip.AddrPort) stun.MessageIntegrity {
-	username, _ := m.Get(stun.AttrUsername)
+// authenticate returns the user of a request and the key that its integrity
+// holds under, or why there is none. A credential must be current for an
+// Allocate; an allocation that it made goes on without.
+func (g *gate) authenticate(m *stun.Message, from netip.AddrPort) (username string, key stun.MessageIntegrity, why string) {
+	user, _ := m.Get(stun.AttrUsername)
 	realm, _ := m.Get(stun.AttrRealm)
-	expires, _, err := cred.Parse(string(username))
-	if err != nil || string(realm) != g.server.realm {
-		g.refuse(m, from, "unknown user or realm")
-		return nil
+	username = string(user[:min(len(user), maxUsername)])
+	expires, _, err := cred.Parse(string(user))
+	switch {
+	case err != nil:
+		return username, nil, "username is " + err.Error()
+	case string(realm) != g.server.realm:
+		return username, nil, "another realm"
 	}
-	if !time.Now().Before(expires) && !g.owns(from, string(username), m.Type.Method) {
-		g.refuse(m, from, "credential expired at "+expires.UTC().Format(time.RFC3339))
-		return nil
+	if !time.Now().Before(expires) && !g.owns(from, username, m.Type.Method) {
+		return username, nil, "credential expired at " + expires.UTC().Format(time.RFC3339)
 	}
-	for _, password := range g.server.secrets.Passwords(string(username)) {
-		key := stun.NewLongTermIntegrity(string(username), g.server.realm, password)
+	for _, password := range g.server.secrets.Passwords(username) {
+		key := stun.NewLongTermIntegrity(username, g.server.realm, password)
 		if key.Check(m) == nil {
-			return key
+			return username, key, ""
 		}
 	}
-	g.refuse(m, from, "wrong password")
-	return nil
+	return username, nil, "wrong password, or a secret that this server does not have"
 }
+
+// maxUsername is the longest username that is logged, in bytes; those that
+// package cred makes are shorter.
+const maxUsername = 128
 
 // owns reports whether a request other than Allocate comes from the user of a
 // live allocation.
@@ -180,94 +219,40 @@ func (g *gate) owns(from netip.AddrPort, username string, method stun.Method) bo
 	return method != stun.MethodAllocate && s != nil && s.Username == username
 }
 
-func (g *gate) refuse(m *stun.Message, from netip.AddrPort, why string) {
-	username, _ := m.Get(stun.AttrUsername)
-	g.server.log.Debug("request refused", "client", from, "transport", g.transport, "method", m.Type.Method.String(),
-		"user", string(username[:min(len(username), 128)]), "reason", why)
+// refuse answers r itself, and returns 0: nothing for pion.
+func (g *gate) refuse(r request, to net.Addr, refused refusal) int {
+	g.log(r, refused.code, r.username, refused.why)
+	setters := []stun.Setter{&stun.ErrorCodeAttribute{Code: refused.code}}
+	if len(refused.unknown) > 0 {
+		setters = append(setters, refused.unknown)
+	}
+	if r.key != nil {
+		setters = append(setters, r.key)
+	}
+	if b := g.build(&r, setters...); b != nil {
+		_, _ = g.PacketConn.WriteTo(b, to) // a lost response is the client's to ask for again
+	}
+	return 0
 }
 
-// inspect reads from the request what pion's callbacks are not told.
-func (g *gate) inspect(m *stun.Message, r *request) {
-	for _, a := range m.Attributes {
-		switch {
-		case a.Type == stun.AttrXORPeerAddress && r.typ.Method != stun.MethodAllocate:
-			r.peers++
-			if r.denied == "" {
-				r.denied = g.denied(m, a, r.typ.Method)
-			}
-		case a.Type == stun.AttrLifetime && r.typ.Method == stun.MethodRefresh && len(a.Value) == 4:
-			r.deletes = binary.BigEndian.Uint32(a.Value) == 0
-		}
-	}
+func (g *gate) log(r request, code stun.ErrorCode, username, why string) {
+	g.server.log.Debug("request refused", "client", r.from, "transport", g.transport, "method", r.typ.Method.String(),
+		"code", int(code), "user", username, "reason", why)
 }
 
-// denied returns why the peer in attribute a may not be reached.
-func (g *gate) denied(m *stun.Message, a stun.RawAttribute, method stun.Method) string {
-	var peer stun.XORMappedAddress
-	one := stun.Message{TransactionID: m.TransactionID, Attributes: stun.Attributes{a}}
-	if peer.GetFromAs(&one, stun.AttrXORPeerAddress) != nil {
-		return "malformed XOR-PEER-ADDRESS"
-	}
-	addr, _ := netip.AddrFromSlice(peer.IP)
-	if method == stun.MethodChannelBind {
-		return g.server.peers.Send(netip.AddrPortFrom(addr, uint16(peer.Port)))
-	}
-	return g.server.peers.Permission(netip.AddrPortFrom(addr, uint16(peer.Port)))
-}
-
-// authKey, permit and created are pion's callbacks for the request in hand.
+// authKey and permit are pion's callbacks for the request in hand. What they
+// say has been judged already.
 
 func (g *gate) authKey(string, string, net.Addr) ([]byte, bool) {
-	if g.request.deletes && g.request.key != nil {
-		if s := g.session(g.request.from); s != nil {
-			s.because(EndDeleted)
-		}
-	}
 	return g.request.key, g.request.key != nil
 }
 
-func (g *gate) permit(net.Addr, net.IP) bool {
-	g.request.refused = g.request.denied != ""
-	return !g.request.refused
+func (g *gate) permit(_ net.Addr, ip net.IP) bool {
+	addr, ok := netip.AddrFromSlice(ip)
+	return ok && g.server.peers.Permission(netip.AddrPortFrom(addr, 0)) == ""
 }
 
-func (g *gate) created(_, _ net.Addr, _, username, _ string, relayed net.Addr, _ int) {
-	_, label, _ := cred.Parse(username)
-	s := &session{relay: g.opened, Session: Session{
-		Username: username, Label: label, Client: g.request.from, Relay: addrPort(relayed),
-		Transport: g.transport, Created: time.Now(),
-	}}
-	g.server.sessions.add(s)
-	g.mu.Lock()
-	g.sessions[s.Client] = s
-	g.mu.Unlock()
-	s.relay.whenEnded(func() {
-		g.mu.Lock()
-		delete(g.sessions, s.Client)
-		g.mu.Unlock()
-		g.hold(s.Client, false)
-		s.log(g.server.log)
-		g.server.sessions.remove(s)
-	})
-	if !g.hold(s.Client, true) { // the connection ended while its Allocate was waiting
-		go g.end(s.Client, EndGone)
-	}
-}
-
-// end ends the session of client, if it has one: pion deletes an allocation
-// whose relay socket fails.
-func (g *gate) end(client netip.AddrPort, reason string) {
-	s := g.session(client)
-	if s == nil {
-		return
-	}
-	g.handling.Lock()
-	s.ending.Store(true)
-	g.handling.Unlock()
-	s.because(reason)
-	_ = s.relay.PacketConn.Close()
-}
-
+// session returns the session of a client on this socket, or nil.
 func (g *gate) session(client netip.AddrPort) *session {
 	g.mu.Lock()
 	defer g.mu.Unlock()

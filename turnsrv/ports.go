@@ -35,38 +35,51 @@ func newPorts(r PortRange) *ports {
 	return p
 }
 
-// take returns a free port: the one wanted, or if that is 0 a random one among
-// those that have rested, or the one that has rested longest.
-func (p *ports) take(want uint16) (uint16, error) {
+// take returns a random port among those that have rested, or the one that has
+// rested longest.
+func (p *ports) take() (uint16, error) {
+	return p.pick(func(uint16) bool { return true })
+}
+
+// takeThis takes one port, if it is free.
+func (p *ports) takeThis(port uint16) error {
+	_, err := p.pick(func(free uint16) bool { return free == port })
+	return err
+}
+
+// takeEven returns an even port, and if pair is set one whose upper neighbour is
+// free too, which it does not take.
+func (p *ports) takeEven(pair bool) (uint16, error) {
+	return p.pick(func(port uint16) bool {
+		return port%2 == 0 && (!pair || slices.ContainsFunc(p.free, func(f freePort) bool { return f.port == port+1 }))
+	})
+}
+
+// pick takes a port that fits.
+func (p *ports) pick(fits func(port uint16) bool) (uint16, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	pick, err := p.pick(want)
+	var fitting []int // by index, the rested ones if there are any, else the first
+	rested := p.rested(time.Now())
+	for i, f := range p.free {
+		if i >= rested && len(fitting) > 0 {
+			break
+		}
+		if fits(f.port) {
+			fitting = append(fitting, i)
+		}
+	}
+	if len(fitting) == 0 {
+		return 0, errNoPort
+	}
+	n, err := rand.Int(rand.Reader, big.NewInt(int64(len(fitting))))
 	if err != nil {
 		return 0, err
 	}
-	port := p.free[pick].port
-	copy(p.free[1:pick+1], p.free[:pick]) // keep the order of the others
-	p.free = p.free[1:]
+	i := fitting[n.Int64()]
+	port := p.free[i].port
+	p.free = slices.Delete(p.free, i, i+1)
 	return port, nil
-}
-
-func (p *ports) pick(want uint16) (int, error) {
-	if want != 0 {
-		i := slices.IndexFunc(p.free, func(f freePort) bool { return f.port == want })
-		if i < 0 {
-			return 0, errNoPort
-		}
-		return i, nil
-	}
-	switch rested := p.rested(time.Now()); {
-	case len(p.free) == 0:
-		return 0, errNoPort
-	case rested <= 1:
-		return 0, nil
-	default:
-		n, err := rand.Int(rand.Reader, big.NewInt(int64(rested)))
-		return int(n.Int64()), err
-	}
 }
 
 // rested counts the ports at the front of the list that have rested.

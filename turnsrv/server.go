@@ -52,13 +52,12 @@ type Config struct {
 	// Realm, at most 64 bytes of printable ASCII; DefaultRealm if empty.
 	Realm string
 
-	// ListenRelay opens a relay socket on a port of RelayPorts. Required.
-	ListenRelay func(port uint16) (net.PacketConn, error)
-	// RelayPorts are the ports of relayed transport addresses: one for each allocation.
+	// IPv4 and IPv6 are where relays of each address family live. One of them is
+	// required; a family that is missing is refused with 440.
+	IPv4, IPv6 *Relays
+	// RelayPorts are the ports of relayed transport addresses, one for each
+	// allocation, in each address family.
 	RelayPorts PortRange
-	// Advertise returns the IPv4 address that peers reach relay sockets at. It
-	// may change while the server runs. Required.
-	Advertise func() netip.Addr
 
 	// Peers decides who may be reached. Required, because there is no safe
 	// default without knowing the server's own addresses.
@@ -69,16 +68,31 @@ type Config struct {
 	Log *slog.Logger
 }
 
+// Relays is how relayed transport addresses of one address family are made.
+type Relays struct {
+	// Listen opens a relay socket on a port of Config.RelayPorts.
+	Listen func(port uint16) (net.PacketConn, error)
+	// Advertise returns the address that peers reach relay sockets at. It may
+	// change while the server runs.
+	Advertise func() netip.Addr
+}
+
+// relays is Relays with its free ports.
+type relays struct {
+	Relays
+	ports *ports
+}
+
 // Server is a running TURN server.
 type Server struct {
-	realm    string
-	secrets  *cred.Secrets
-	peers    *Peers
-	log      *slog.Logger
-	listen   func(port uint16) (net.PacketConn, error)
-	announce func() netip.Addr
+	realm   string
+	secrets *cred.Secrets
+	peers   *Peers
+	log     *slog.Logger
 
-	ports     *ports
+	ipv4, ipv6   *relays // nil = not offered
+	reservations reservations
+
 	sessions  *sessions
 	endpoints []*endpoint
 	streams   []*streams
@@ -97,9 +111,13 @@ type endpoint struct {
 // not complete, and then closes the sockets.
 func New(c Config) (*Server, error) {
 	s := &Server{
-		realm: c.Realm, secrets: c.Secrets, peers: c.Peers, log: c.Log,
-		listen: c.ListenRelay, announce: c.Advertise,
-		ports: newPorts(c.RelayPorts), sessions: newSessions(),
+		realm: c.Realm, secrets: c.Secrets, peers: c.Peers, log: c.Log, sessions: newSessions(),
+	}
+	if c.IPv4 != nil {
+		s.ipv4 = &relays{*c.IPv4, newPorts(c.RelayPorts)}
+	}
+	if c.IPv6 != nil {
+		s.ipv6 = &relays{*c.IPv6, newPorts(c.RelayPorts)}
 	}
 	if s.realm == "" {
 		s.realm = DefaultRealm
@@ -129,8 +147,8 @@ func (c *Config) validate() error {
 		return errors.New("no secrets: nobody could be let in")
 	case c.Peers == nil:
 		return errors.New("no peer rules: relays could reach every address")
-	case c.ListenRelay == nil || c.Advertise == nil:
-		return errors.New("no way to open or to advertise relay sockets")
+	case c.IPv4 == nil && c.IPv6 == nil:
+		return errors.New("no way to open relay sockets")
 	case c.RelayPorts.Min == 0 || c.RelayPorts.Max < c.RelayPorts.Min:
 		return fmt.Errorf("relay ports %d-%d are no range", c.RelayPorts.Min, c.RelayPorts.Max)
 	}
@@ -170,7 +188,7 @@ func (s *Server) serve(conn net.PacketConn, transport string, hold func(netip.Ad
 		PacketConnConfigs: []turn.PacketConnConfig{{
 			PacketConn: g, RelayAddressGenerator: generator{g}, PermissionHandler: g.permit,
 		}},
-		EventHandler:  turn.EventHandler{OnAllocationCreated: g.created},
+		EventHandler:  turn.EventHandler{OnAllocationCreated: g.created, OnChannelCreated: g.bound, OnChannelDeleted: g.unbound},
 		LoggerFactory: &logging.DefaultLoggerFactory{DefaultLogLevel: logging.LogLevelDisabled},
 	})
 	if err != nil {
@@ -183,8 +201,16 @@ func (s *Server) serve(conn net.PacketConn, transport string, hold func(netip.Ad
 // Sessions returns the live sessions, in no order.
 func (s *Server) Sessions() []Session { return s.sessions.list() }
 
-// FreePorts returns how many more allocations the relay ports allow.
-func (s *Server) FreePorts() int { return s.ports.count() }
+// relays returns what makes relays of an address family, or nil.
+func (s *Server) relays(family byte) *relays {
+	switch family {
+	case familyIPv4:
+		return s.ipv4
+	case familyIPv6:
+		return s.ipv6
+	}
+	return nil
+}
 
 // Shutdown stops accepting connections and allocations, waits until the live
 // ones have ended or ctx is done, and closes the server. It returns the error
@@ -206,6 +232,7 @@ func (s *Server) Close() error {
 
 func (s *Server) close() error {
 	s.draining.Store(true)
+	s.reservations.clear()
 	for _, v := range s.sessions.all() {
 		v.because(EndShutdown)
 	}
@@ -217,43 +244,4 @@ func (s *Server) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	return errors.Join(err, s.sessions.wait(ctx))
-}
-
-// generator hands relay sockets to pion, for the request in hand.
-type generator struct{ gate *gate }
-
-func (generator) Validate() error { return nil }
-
-// AllocateConn would be for TCP relays (RFC 6062), which are not offered.
-func (generator) AllocateConn(string, int) (net.Conn, net.Addr, error) {
-	return nil, nil, errors.New("TCP relays are not supported")
-}
-
-// AllocatePacketConn opens a relay socket on a free port, or on the port that
-// pion asks for. Ports that another program holds are passed over.
-func (a generator) AllocatePacketConn(_ string, port int) (net.PacketConn, net.Addr, error) {
-	s := a.gate.server
-	if s.draining.Load() {
-		return nil, nil, errors.New("the server is shutting down")
-	}
-	tries := s.ports.count()
-	if port != 0 {
-		tries = 1
-	}
-	for range tries {
-		p, err := s.ports.take(uint16(port))
-		if err != nil {
-			return nil, nil, err
-		}
-		conn, err := s.listen(p)
-		if err != nil {
-			s.ports.release(p)
-			s.log.Debug("relay port not available", "port", p, "error", err)
-			continue
-		}
-		a.gate.opened = &relay{PacketConn: conn, peers: s.peers}
-		a.gate.opened.whenEnded(func() { s.ports.release(p) })
-		return a.gate.opened, net.UDPAddrFromAddrPort(netip.AddrPortFrom(s.announce(), p)), nil
-	}
-	return nil, nil, errNoPort
 }

@@ -53,11 +53,10 @@ func start(t testing.TB, change func(*Config)) *fixture {
 		Listeners:   []net.Listener{tcp},
 		Secrets:     f.secrets,
 		RelayPorts:  relays,
-		Advertise:   func() netip.Addr { return loopback },
 		Peers:       &Peers{Relays: relays},
-		ListenRelay: func(port uint16) (net.PacketConn, error) {
+		IPv4: &Relays{Advertise: func() netip.Addr { return loopback }, Listen: func(port uint16) (net.PacketConn, error) {
 			return net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(port)})
-		},
+		}},
 	}
 	c.Peers.SetOwn([]netip.Addr{loopback})
 	if change != nil {
@@ -336,7 +335,7 @@ func TestClosedConnectionEndsItsAllocation(t *testing.T) {
 	if err := f.sessions.wait(deadline(t)); err != nil {
 		t.Error(err)
 	}
-	if got := f.FreePorts(); got != 100 {
+	if got := f.ipv4.ports.count(); got != 100 {
 		t.Errorf("got %d free ports, want 100", got)
 	}
 }

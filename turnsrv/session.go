@@ -5,11 +5,15 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pion/stun/v3"
+	"turnkey/turnsrv/cred"
 )
 
 // Reasons for which a session ends.
@@ -37,10 +41,14 @@ type Session struct {
 // session is a live Session. Fields without a comment do not change.
 type session struct {
 	Session
-	relay   *relay
-	expires time.Time              // only for the goroutine that reads its endpoint
-	ending  atomic.Bool            // no more requests: the allocation is being deleted
-	reason  atomic.Pointer[string] // why it ends; the first one counts
+	relay       *relay
+	family      byte
+	request     [stun.TransactionIDSize]byte // the Allocate that made it
+	reservation [8]byte                      // the token that it got, if any
+	channels    channels
+	expires     time.Time              // only for the goroutine that reads its socket
+	ending      atomic.Bool            // no more requests: the allocation is being deleted
+	reason      atomic.Pointer[string] // why it ends; the first one counts
 }
 
 func (s *session) because(reason string) { s.reason.CompareAndSwap(nil, &reason) }
@@ -121,5 +129,97 @@ func (s *sessions) wait(ctx context.Context) error {
 		case <-ctx.Done():
 			return fmt.Errorf("wait for %d sessions to end: %w", n, ctx.Err())
 		}
+	}
+}
+
+// created is pion's callback when it has made an allocation for the request in
+// hand, before anything is relayed.
+func (g *gate) created(_, _ net.Addr, _, username, _ string, relayed net.Addr, _ int) {
+	_, label, _ := cred.Parse(username)
+	r := &g.request
+	s := &session{
+		relay: g.opened, family: r.family, request: r.id, reservation: r.reservation,
+		Session: Session{
+			Username: username, Label: label, Client: r.from, Relay: addrPort(relayed),
+			Transport: g.transport, Created: time.Now(),
+		},
+	}
+	g.server.sessions.add(s)
+	g.mu.Lock()
+	g.sessions[s.Client] = s
+	g.mu.Unlock()
+	s.relay.whenEnded(func() {
+		g.mu.Lock()
+		delete(g.sessions, s.Client)
+		g.mu.Unlock()
+		g.hold(s.Client, false)
+		s.log(g.server.log)
+		g.server.sessions.remove(s)
+	})
+	if !g.hold(s.Client, true) { // the connection ended while its Allocate was waiting
+		go g.end(s.Client, EndGone)
+	}
+}
+
+// end ends the session of client, if it has one: pion deletes an allocation
+// whose relay socket fails.
+func (g *gate) end(client netip.AddrPort, reason string) {
+	s := g.session(client)
+	if s == nil {
+		return
+	}
+	g.handling.Lock()
+	s.ending.Store(true)
+	g.handling.Unlock()
+	s.because(reason)
+	_ = s.relay.PacketConn.Close()
+}
+
+// channels are the channels of a session, told by pion's events.
+type channels struct {
+	mu   sync.Mutex
+	peer map[uint16]netip.AddrPort
+}
+
+// free reports whether a channel may be bound to peer: both are unbound, or
+// bound to each other.
+func (c *channels) free(channel uint16, peer netip.AddrPort) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for n, p := range c.peer {
+		if (n == channel) != (p == peer) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *channels) bind(channel uint16, peer netip.AddrPort) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.peer == nil {
+		c.peer = make(map[uint16]netip.AddrPort)
+	}
+	c.peer[channel] = peer
+}
+
+func (c *channels) unbind(channel uint16) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.peer, channel)
+}
+
+// bound and unbound are pion's callbacks. They run under locks of the
+// allocation and must not wait.
+
+func (g *gate) bound(client, _ net.Addr, _, _, _ string, _, peer net.Addr, channel uint16) {
+	if s := g.session(addrPort(client)); s != nil {
+		s.channels.bind(channel, addrPort(peer))
+	}
+}
+
+func (g *gate) unbound(client, _ net.Addr, _, _, _ string, _, _ net.Addr, channel uint16) {
+	if s := g.session(addrPort(client)); s != nil {
+		s.channels.unbind(channel)
 	}
 }

@@ -81,10 +81,9 @@ func TestAnHourBehindASymmetricNAT(t *testing.T) {
 		secrets := newSecrets(t, "north-north-north")
 		c := Config{
 			PacketConns: []net.PacketConn{listen}, Secrets: secrets, RelayPorts: relays, Peers: &Peers{Relays: relays},
-			Advertise: func() netip.Addr { return own },
-			ListenRelay: func(port uint16) (net.PacketConn, error) {
+			IPv4: &Relays{Advertise: func() netip.Addr { return own }, Listen: func(port uint16) (net.PacketConn, error) {
 				return w.server.ListenPacket("udp4", net.JoinHostPort(serverIP, strconv.Itoa(int(port))))
-			},
+			}},
 		}
 		c.Peers.SetOwn([]netip.Addr{own})
 		s, err := New(c)

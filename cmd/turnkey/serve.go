@@ -16,6 +16,7 @@ import (
 	"turnkey/configs"
 	"turnkey/docs"
 	"turnkey/signal"
+	"turnkey/signal/client"
 	"turnkey/stunsrv"
 	"turnkey/turnsrv"
 	"turnkey/turnsrv/cred"
@@ -148,9 +149,8 @@ func (s *server) turnConfig() turnsrv.Config {
 		STUN:        stunsrv.Wrap,
 		Secrets:     s.secrets,
 		Realm:       s.cfg.Realm,
-		ListenRelay: listenRelay(s.around.relay),
+		IPv4:        &turnsrv.Relays{Listen: listenRelay(s.around.relay), Advertise: s.around.advertise},
 		RelayPorts:  turnsrv.PortRange(s.cfg.RelayPorts),
-		Advertise:   s.around.advertise,
 		Peers:       s.peers,
 		Log:         s.log,
 	}
@@ -175,6 +175,7 @@ func (s *server) handler() http.Handler {
 		Docs:   docs.Files,
 		Routes: map[string]http.Handler{
 			"GET /v1/ws":        s.signal,
+			"GET /turnkey.js":   client.Handler(),
 			"GET /nattest.json": http.HandlerFunc(s.probeDocument),
 		},
 		Log: s.log,
