@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -126,7 +127,37 @@ func TestCoturnClientsAreRefused(t *testing.T) {
 	}
 }
 
-// The control of the test above: what it changes is all that is wrong.
+// Another service of the server's host is out of reach, and can be let in.
+func TestOwnServices(t *testing.T) {
+	// uclient asks for its usual port and the next one, both outside the relay range.
+	toOwn := []string{"-n", "2", "-e", serverIP}
+	closed, open := start(t), start(t, "TURNKEY_ALLOW_PEERS="+serverIP+":3480-3481")
+	echo(t, closed.server, serverIP+":"+echoPort)
+	echo(t, open.server, serverIP+":"+echoPort)
+	tests := []struct {
+		name string
+		on   world
+		args []string
+		want traffic
+		err  string
+	}{
+		{"channel", closed, nil, traffic{}, "error 403"},
+		{"indications", closed, []string{"-s"}, traffic{}, "error 403"},
+		{"channel where allowed", open, nil, traffic{2, 2, 0}, ""},
+		{"indications where allowed", open, []string{"-s"}, traffic{2, 2, 0}, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := tt.on.uclient(t, tt.on.mint(t, "own"), slices.Concat(toOwn, tt.args)...)
+			if got != tt.want || (err == nil) != (tt.err == "") || (err != nil && !strings.Contains(err.Error(), tt.err)) {
+				t.Errorf("got %+v, error %v; want %+v, error %q", got, err, tt.want, tt.err)
+			}
+		})
+	}
+}
+
+// The control of TestCoturnClientsAreRefused: what it changes is all that is wrong.
 func TestSignedCredentialIsAccepted(t *testing.T) {
 	w := start(t, allowPeer)
 	got, err := w.uclient(t, sign(time.Now().Add(time.Hour), "soon"), "-n", "2", "-e", peerIP)

@@ -1,0 +1,85 @@
+//go:build linux
+
+package nat
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"turnkey/lab/netns"
+	"turnkey/lab/program"
+)
+
+// How long a command may take at most.
+const (
+	prompt  = time.Second      // where nothing is blocked
+	blocked = 7 * time.Second  // where something is: "up to about six seconds"
+	slow    = 15 * time.Second // where packets get lost at random
+)
+
+// hosts are the names that a machine of the lab knows.
+const hosts = server + " turn.lab\n" + server2 + " turn.lab\n" + server + " dual.lab\n" + server6 + " dual.lab\n"
+
+// result is what a command said.
+type result struct {
+	exit        int
+	out, stderr string
+	took        time.Duration
+}
+
+// turnkey runs the program on h, as somebody would who has nothing but the
+// names of the lab and, if key is not empty, a key.
+func turnkey(t *testing.T, h *netns.Host, key string, args ...string) result {
+	t.Helper()
+	names := filepath.Join(t.TempDir(), "hosts")
+	if err := os.WriteFile(names, []byte(hosts), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// Only this process and its children see the other /etc/hosts.
+	script := `mount --bind "$1" /etc/hosts && shift && exec "$@"`
+	cmd := h.Command(t.Context(), "sh", append([]string{"-c", script, "sh", names, program.Binary(t)}, args...)...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	if key != "" {
+		cmd.Env = append(cmd.Env, "TURNKEY_API_KEY="+key)
+	}
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	begin := time.Now()
+	err := cmd.Run()
+	r := result{cmd.ProcessState.ExitCode(), out.String(), stderr.String(), time.Since(begin)}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("turnkey %v: %v", args, err)
+	}
+	t.Logf("turnkey %v: exit code %d after %s\n%s", args, r.exit, r.took.Round(time.Millisecond), r.stderr)
+	r.within(t, slow)
+	return r
+}
+
+// decode reads a report, of which v names the members of interest.
+func (r result) decode(t *testing.T, v any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(r.out), v); err != nil {
+		t.Fatalf("got %v, want JSON: %s", err, r.out)
+	}
+}
+
+// within checks how long the command took.
+func (r result) within(t *testing.T, limit time.Duration) {
+	t.Helper()
+	if r.took > limit {
+		t.Errorf("took %s, want less than %s", r.took, limit)
+	}
+}
+
+// contains looks for words in a text that is broken into lines.
+func contains(text, words string) bool {
+	return strings.Contains(strings.Join(strings.Fields(text), " "), words)
+}
