@@ -119,7 +119,7 @@ func (p *Peers) checkOne(addr netip.Addr, port uint16, anyPort bool) string {
 // embedded returns the IPv4 address that an IPv6 address carries. NAT64 prefixes
 // other than the well-known one cannot be recognised.
 func embedded(addr netip.Addr) (netip.Addr, bool) {
-	if !addr.Is6() {
+	if !addr.Is6() || addr.IsLoopback() || addr.IsUnspecified() { // the last two lie in ::/96 and carry nothing
 		return netip.Addr{}, false
 	}
 	b := addr.As16()

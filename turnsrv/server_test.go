@@ -47,7 +47,7 @@ func start(t testing.TB, change func(*Config)) *fixture {
 		t.Fatal(err)
 	}
 	f := &fixture{secrets: newSecrets(t, "north-north-north"), udp: udp.LocalAddr().String(), tcp: tcp.Addr().String()}
-	relays := PortRange{Min: 49160, Max: 49259}
+	relays := PortRange{Min: 30160, Max: 30559}
 	c := Config{
 		PacketConns: []net.PacketConn{udp},
 		Listeners:   []net.Listener{tcp},
@@ -287,7 +287,7 @@ func TestServicesOnTheServerAreOutOfReach(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := relayed.WriteTo([]byte("x"), &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 49160}); err != nil {
+	if _, err := relayed.WriteTo([]byte("x"), &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 30160}); err != nil {
 		t.Fatal(err) // installs the permission for 127.0.0.1
 	}
 	service := echo(t)
@@ -308,7 +308,7 @@ func TestServicesOnTheServerAreOutOfReach(t *testing.T) {
 
 func TestEveryPortCanBeUsed(t *testing.T) {
 	const n = 20
-	f := start(t, func(c *Config) { c.RelayPorts = PortRange{Min: 49160, Max: 49160 + n - 1} })
+	f := start(t, func(c *Config) { c.RelayPorts = PortRange{Min: 30160, Max: 30160 + n - 1} })
 	username, password := f.credential(t, time.Hour)
 	for i := range n {
 		if _, err := f.client(t, "udp", username, password).Allocate(); err != nil {
@@ -335,8 +335,8 @@ func TestClosedConnectionEndsItsAllocation(t *testing.T) {
 	if err := f.sessions.wait(deadline(t)); err != nil {
 		t.Error(err)
 	}
-	if got := f.ipv4.ports.count(); got != 100 {
-		t.Errorf("got %d free ports, want 100", got)
+	if got := f.ipv4.ports.count(); got != 400 {
+		t.Errorf("got %d free ports, want 400", got)
 	}
 }
 
