@@ -59,7 +59,8 @@ func checkFrame(frame []byte, first bool) error {
 	return nil
 }
 
-// isSTUN and isChannelData tell the two apart by the first bits, RFC 8656
-// section 12: 0b00 for STUN, 0x40 to 0x4F for channel numbers.
+// isSTUN and isChannelData tell the two apart by the first two bits: 0b00 for
+// STUN, 0b01 for channel numbers (RFC 5766 section 11; RFC 8656 section 12 has
+// new clients use only those below 0x5000).
 func isSTUN(b []byte) bool        { return len(b) > 0 && b[0]>>6 == 0 }
-func isChannelData(b []byte) bool { return len(b) > 0 && b[0]>>4 == 4 }
+func isChannelData(b []byte) bool { return len(b) > 0 && b[0]>>6 == 1 }

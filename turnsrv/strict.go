@@ -29,7 +29,10 @@ const (
 const (
 	protocolUDP  = 17
 	firstChannel = 0x4000
-	lastChannel  = 0x4FFF // RFC 8656 section 12; RFC 5766 had more
+	// lastChannel is that of RFC 5766, whose clients are many. RFC 8656 section
+	// 12 ends at 0x4FFF so that TURN can share a five-tuple with DTLS and RTP,
+	// which it never does with a server's socket.
+	lastChannel = 0x7FFF
 )
 
 // refusal is what a request is answered with instead of being handed to pion.
@@ -181,7 +184,7 @@ func (g *gate) judgeChannelBind(m *stun.Message, r *request, s *session) refusal
 	}
 	channel := binary.BigEndian.Uint16(number)
 	if channel < firstChannel || channel > lastChannel {
-		return bad("CHANNEL-NUMBER out of 0x4000-0x4FFF")
+		return bad("CHANNEL-NUMBER out of 0x4000-0x7FFF")
 	}
 	raw, ok := m.Attributes.Get(stun.AttrXORPeerAddress)
 	if !ok {

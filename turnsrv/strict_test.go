@@ -115,6 +115,7 @@ func rows(f *fixture) []row {
 
 		{"ChannelBind", 0, held(stun.MethodChannelBind, channel(0x4000), public)},
 		{"ChannelBind of the last", 0, held(stun.MethodChannelBind, channel(0x4FFF), public)},
+		{"ChannelBind of the last of RFC 5766", 0, held(stun.MethodChannelBind, channel(0x7FFF), public)},
 		{"ChannelBind again", 0, func(w *wire) *stun.Message {
 			held(stun.MethodChannelBind, channel(0x4000), public)(w)
 			return w.call(stun.MethodChannelBind, channel(0x4000), public)
@@ -123,7 +124,7 @@ func rows(f *fixture) []row {
 		{"ChannelBind without number", 400, held(stun.MethodChannelBind, public)},
 		{"ChannelBind, number too short", 400, held(stun.MethodChannelBind, value(stun.AttrChannelNumber, 0x40), public)},
 		{"ChannelBind below the range", 400, held(stun.MethodChannelBind, channel(0x3FFF), public)},
-		{"ChannelBind above the range", 400, held(stun.MethodChannelBind, channel(0x5000), public)},
+		{"ChannelBind above the range", 400, held(stun.MethodChannelBind, channel(0x8000), public)},
 		{"ChannelBind without peer", 400, held(stun.MethodChannelBind, channel(0x4000))},
 		{"ChannelBind, peer too short", 400, held(stun.MethodChannelBind, channel(0x4000), value(stun.AttrXORPeerAddress, 0, 1))},
 		{"ChannelBind to IPv6", 443, held(stun.MethodChannelBind, channel(0x4000), peerAttr("[2a00:1450::1]:53"))},
