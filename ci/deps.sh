@@ -5,9 +5,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# program:package of Debian
+# program:packages of Debian
 programs="
-  gcc:gcc ip:iproute2 sysctl:procps nft:nftables
+  gcc:gcc,libc6-dev git:git ip:iproute2 sysctl:procps nft:nftables
   turnutils_uclient:coturn chromium:chromium firefox-esr:firefox-esr
   node:nodejs npm:npm
 "
@@ -15,7 +15,9 @@ programs="
 export PATH="$PATH:/usr/sbin:/sbin"
 packages=()
 for entry in $programs; do
-  command -v "${entry%%:*}" >/dev/null || packages+=("${entry##*:}")
+  command -v "${entry%%:*}" >/dev/null && continue
+  IFS=, read -ra lacking <<<"${entry##*:}"
+  packages+=("${lacking[@]}")
 done
 
 try() { # three times, for a registry that falters
