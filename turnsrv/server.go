@@ -37,11 +37,11 @@ const closeTimeout = 5 * time.Second
 
 // Config is what New needs. The server owns the sockets from then on.
 type Config struct {
-	// PacketConns are the UDP sockets and Listeners the TCP listeners to serve
-	// clients on. Each should be bound to one address, so that responses leave
-	// from the address that was asked.
+	// PacketConns are the UDP sockets to serve clients on, and Listeners accept
+	// the connections of all other transports. Each should be bound to one
+	// address, so that responses leave from the address that was asked.
 	PacketConns []net.PacketConn
-	Listeners   []net.Listener
+	Listeners   []Listener
 
 	// STUN, if not nil, is put around every socket, and around the packet view
 	// of every listener, to answer Binding requests. Without it they are dropped.
@@ -66,6 +66,16 @@ type Config struct {
 	// Log gets one line at Info for each session that ends; what a client can
 	// cause is at Debug. Nil discards.
 	Log *slog.Logger
+}
+
+// Listener accepts connections of one transport. Handshakes, if there are any,
+// must wait for the first Read, so that its deadline covers them.
+type Listener struct {
+	net.Listener
+	// Transport is tcp, tls or dtls: the name in sessions and logs. With dtls
+	// every Read of a connection is one message; the others are streams, which
+	// are framed.
+	Transport string
 }
 
 // Relays is how relayed transport addresses of one address family are made.
@@ -155,7 +165,7 @@ func (c *Config) validate() error {
 	return nil
 }
 
-func (s *Server) serveStreams(l net.Listener, stun func(net.PacketConn) net.PacketConn, ok bool) error {
+func (s *Server) serveStreams(l Listener, stun func(net.PacketConn) net.PacketConn, ok bool) error {
 	if !ok {
 		return l.Close()
 	}
@@ -168,7 +178,7 @@ func (s *Server) serveStreams(l net.Listener, stun func(net.PacketConn) net.Pack
 		}
 	})
 	s.streams = append(s.streams, conns)
-	err := s.serve(stun(conns), "tcp", conns.hold, true)
+	err := s.serve(stun(conns), l.Transport, conns.hold, true)
 	if err == nil {
 		g = s.endpoints[len(s.endpoints)-1].gate
 	}

@@ -50,7 +50,7 @@ func start(t testing.TB, change func(*Config)) *fixture {
 	relays := PortRange{Min: 30160, Max: 30559}
 	c := Config{
 		PacketConns: []net.PacketConn{udp},
-		Listeners:   []net.Listener{tcp},
+		Listeners:   []Listener{{tcp, "tcp"}},
 		Secrets:     f.secrets,
 		RelayPorts:  relays,
 		Peers:       &Peers{Relays: relays},

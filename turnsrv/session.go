@@ -31,7 +31,7 @@ type Session struct {
 	Label     string         // the label in the username
 	Client    netip.AddrPort // the client's transport address
 	Relay     netip.AddrPort // the relayed transport address, as advertised
-	Transport string         // between client and server: udp, tcp
+	Transport string         // between client and server: udp, tcp, tls or dtls
 	Created   time.Time
 
 	PacketsIn, BytesIn   uint64 // payload from peers

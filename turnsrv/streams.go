@@ -17,7 +17,7 @@ const (
 	streamQueue         = 64   // frames waiting to be written to one client
 )
 
-// streams is a packet view of a stream listener: every frame of every
+// streams is a packet view of a listener: every frame of every
 // connection comes out of ReadFrom as one datagram from its client, and WriteTo
 // sends a frame to one client. So requests on streams are handled like those on
 // UDP: one at a time, whole, and checked by the same code.
@@ -25,7 +25,7 @@ const (
 // A client that reads too slowly loses frames, as it would on UDP, and is never
 // waited for.
 type streams struct {
-	listener net.Listener
+	listener Listener
 	log      *slog.Logger
 	closed   func(client netip.AddrPort) // called when a connection has ended
 
@@ -48,7 +48,7 @@ type frame struct {
 
 var frameBuffers = sync.Pool{New: func() any { return new([maxFrame]byte) }}
 
-func newStreams(listener net.Listener, log *slog.Logger, closed func(netip.AddrPort)) *streams {
+func newStreams(listener Listener, log *slog.Logger, closed func(netip.AddrPort)) *streams {
 	s := &streams{
 		listener: listener,
 		log:      log,
@@ -94,8 +94,12 @@ func (s *streams) serve(conn net.Conn) {
 		conn.Close()
 		return
 	}
+	read := s.read
+	if s.listener.Transport == "dtls" {
+		read = s.readMessages
+	}
 	s.wg.Go(func() {
-		err := s.read(c)
+		err := read(c)
 		s.remove(c)
 		s.log.Debug("connection ended", "client", c.client, "error", err)
 		s.closed(c.client)
@@ -164,10 +168,35 @@ func (s *streams) read(c *stream) error {
 		if _, err := r.Discard(size); err != nil {
 			return err
 		}
-		select {
-		case s.frames <- f:
-		case <-s.done:
-			return net.ErrClosed
+		if err := s.hand(f); err != nil {
+			return err
+		}
+	}
+}
+
+// hand passes a frame on, when its turn comes.
+func (s *streams) hand(f frame) error {
+	select {
+	case s.frames <- f:
+		return nil
+	case <-s.done:
+		return net.ErrClosed
+	}
+}
+
+// readMessages is read for a connection that keeps messages apart. What is no
+// frame is left to the gate, as on UDP.
+func (s *streams) readMessages(c *stream) error {
+	from := c.RemoteAddr()
+	for first := true; ; first = false {
+		c.await(first)
+		f := frame{from: from, buf: frameBuffers.Get().(*[maxFrame]byte)}
+		var err error
+		if f.size, err = c.Read(f.buf[:]); err != nil {
+			return err
+		}
+		if err := s.hand(f); err != nil {
+			return err
 		}
 	}
 }

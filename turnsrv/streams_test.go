@@ -59,7 +59,7 @@ func (p pipeEnd) RemoteAddr() net.Addr { return p.remote }
 func withStreams(t *testing.T, f func(t *testing.T, l *pipeListener, s *streams)) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipeListener()
-		s := newStreams(l, slog.New(slog.DiscardHandler), func(netip.AddrPort) {})
+		s := newStreams(Listener{l, "tcp"}, slog.New(slog.DiscardHandler), func(netip.AddrPort) {})
 		defer s.Close()
 		f(t, l, s)
 	})

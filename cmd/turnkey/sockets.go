@@ -10,12 +10,13 @@ import (
 	"syscall"
 
 	"turnkey/configs"
+	"turnkey/turnsrv"
 )
 
 // sockets are all that a server listens on.
 type sockets struct {
 	turnUDP []net.PacketConn
-	turnTCP []net.Listener
+	turnTCP []turnsrv.Listener
 	stunUDP []net.PacketConn // on ALT_PORT
 	http    net.Listener
 	open    []io.Closer
@@ -45,7 +46,7 @@ func openSockets(cfg configs.Config, addrs []netip.Addr, log *slog.Logger) (*soc
 			s.turnUDP = append(s.turnUDP, c.(net.PacketConn))
 		}
 		if c := bind("TURNKEY_PORT", "tcp", turn); c != nil {
-			s.turnTCP = append(s.turnTCP, c.(net.Listener))
+			s.turnTCP = append(s.turnTCP, turnsrv.Listener{Listener: c.(net.Listener), Transport: "tcp"})
 		}
 		if c := bind("TURNKEY_ALT_PORT", "udp", alt); c != nil {
 			s.stunUDP = append(s.stunUDP, c.(net.PacketConn))
