@@ -107,7 +107,7 @@ func TestRouterTranslatesAddresses(t *testing.T) {
 func TestNothingIsLeftWhenTheTestEnds(t *testing.T) {
 	var name string
 	var sleeper *exec.Cmd
-	t.Run("inner", func(t *testing.T) {
+	ok := t.Run("inner", func(t *testing.T) {
 		h := New(t).Host("h")
 		name = h.ns
 		sleeper = h.Command(context.WithoutCancel(t.Context()), "sleep", "600")
@@ -115,6 +115,9 @@ func TestNothingIsLeftWhenTheTestEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+	if !ok {
+		return
+	}
 	err := sleeper.Wait()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != -1 {
