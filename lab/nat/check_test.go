@@ -165,13 +165,13 @@ func (w *world) broken(t *testing.T) {
 	w.serve(t, otherSecret, "not-"+secret, "TURNKEY_LISTEN="+otherSecret, "TURNKEY_PUBLIC_IP="+otherSecret, "TURNKEY_HOST="+server)
 	w.serve(t, wrongIP, secret, "TURNKEY_LISTEN="+wrongIP, "TURNKEY_PUBLIC_IP=203.0.113.99", "TURNKEY_HOST="+wrongIP)
 	w.serve(t, noPeers, secret, "TURNKEY_LISTEN="+noPeers, "TURNKEY_PUBLIC_IP="+noPeers, "TURNKEY_DENY_PEERS="+noPeers)
-	w.stale(t, expired, time.Now())
-	w.stale(t, backThen, time.Now().Add(-24*time.Hour))
+	w.stale(t, expired, 0)
+	w.stale(t, backThen, 24*time.Hour)
 }
 
 // stale serves HTTP that hands out credentials of yesterday for the first
-// server, and says that now is the time.
-func (w *world) stale(t *testing.T, ip string, now time.Time) {
+// server; its clock is slow by slow.
+func (w *world) stale(t *testing.T, ip string, slow time.Duration) {
 	t.Helper()
 	secrets, err := cred.NewSecrets(secret)
 	if err != nil {
@@ -189,7 +189,7 @@ func (w *world) stale(t *testing.T, ip string, now time.Time) {
 		t.Fatal(err)
 	}
 	w.web(t, ip, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		rw.Header().Set("Date", now.UTC().Format(http.TimeFormat))
+		rw.Header().Set("Date", time.Now().Add(-slow).UTC().Format(http.TimeFormat))
 		switch r.URL.Path {
 		case "/v1/ice":
 			_, _ = rw.Write(body)
