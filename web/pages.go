@@ -80,6 +80,10 @@ func (s *server) pages() {
 		}
 		s.show(w, landing, p)
 	})
+	call := template.Must(template.ParseFS(files, "pages/layout.html", "pages/call.html"))
+	s.mux.HandleFunc("GET /call", func(w http.ResponseWriter, _ *http.Request) {
+		s.show(w, call, page{Title: "turnkey call", Docs: docs})
+	})
 	for _, d := range docs {
 		show := func(w http.ResponseWriter, _ *http.Request) {
 			s.show(w, reading, page{Title: d.Title + " - turnkey", Docs: docs, Doc: d})

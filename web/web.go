@@ -5,6 +5,7 @@
 //	GET  /v1/ice        ICE servers with time-limited credentials ([Session])
 //	POST /v1/token      a token, for who has the API key
 //	GET  /healthz       200 once the server serves, 503 before
+//	GET  /call          the call page; its room stands behind #
 //	GET  /docs/NAME     the documentation
 //
 // [New] makes the handler; what runs behind it (credentials, status, more

@@ -1,0 +1,31 @@
+// Package client is the browser side of signaling: turnkey.js, one ES module
+// without dependencies, which a page of any origin may import from the server.
+//
+//	import { join } from "https://turn.example.org/turnkey.js";
+//
+// What a page can do with it is written at the head of the file. Whether a
+// page of another origin is then let into a room is for TURNKEY_ORIGINS to say.
+package client
+
+import (
+	"bytes"
+	_ "embed"
+	"net/http"
+	"time"
+)
+
+//go:embed turnkey.js
+var script []byte
+
+// Handler answers GET and HEAD with turnkey.js. A browser asks again each
+// time it starts anew, so that client and server are of one version.
+func Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Type", "text/javascript; charset=utf-8")
+		h.Set("Cache-Control", "no-cache")
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+		http.ServeContent(w, r, "turnkey.js", time.Time{}, bytes.NewReader(script))
+	})
+}
