@@ -24,6 +24,18 @@ func (l *loader) check() {
 	l.refuse("CREDENTIAL_TTL", within(c.CredentialTTL, time.Minute, 168*time.Hour))
 	l.refuse("AUTH", oneOf(c.Auth, AuthLocal, AuthKey, AuthOpen))
 	l.checkWeb()
+	for name, n := range map[string]int{
+		"MAX_ALLOCATIONS": c.MaxAllocations, "MAX_ALLOCATIONS_PER_USER": c.MaxAllocationsPerUser, "MAX_ALLOCATIONS_PER_IP": c.MaxAllocationsPerIP,
+		"MAX_PERMISSIONS": c.MaxPermissions, "MAX_CHANNELS": c.MaxChannels, "MAX_CONNECTIONS_PER_IP": c.MaxConnectionsPerIP, "UNAUTH_RATE": c.UnauthRate,
+	} {
+		l.refuse(name, between(n, 0, 1000000))
+	}
+	if c.MaxSession != 0 {
+		l.refuse("MAX_SESSION", within(c.MaxSession, time.Minute, 8760*time.Hour))
+	}
+	l.refuse("BANDWIDTH", checkBandwidth(c.Bandwidth))
+	l.refuse("BANDWIDTH_PER_USER", checkBandwidth(c.BandwidthPerUser))
+	l.refuse("BANDWIDTH_PER_ALLOCATION", checkBandwidth(c.BandwidthPerAllocation))
 	l.refuse("ROOM_MAX", between(c.RoomMax, 2, 64))
 	l.refuse("ROOMS_MAX", between(c.RoomsMax, 1, 1000000))
 	l.refuse("PEERS_PER_IP", between(c.PeersPerIP, 1, 100000))
@@ -108,6 +120,15 @@ func within(d, low, high time.Duration) error {
 func between(n, low, high int) error {
 	if n < low || n > high {
 		return &problem{"out of range", fmt.Sprintf("write a number from %d to %d", low, high)}
+	}
+	return nil
+}
+
+// checkBandwidth refuses rates that let next to nothing through, which is most
+// likely a number of megabits.
+func checkBandwidth(bits int64) error {
+	if bits != 0 && (bits < 10_000 || bits > 1_000_000_000_000) {
+		return &problem{"out of range", "write bits a second from 10000 to 1000000000000, or 0 for no limit"}
 	}
 	return nil
 }

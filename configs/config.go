@@ -60,6 +60,19 @@ type Config struct {
 	AllowPeers     []PeerRule     `env:"ALLOW_PEERS" doc:"Addresses that relays may reach although they are denied by default (private networks, this machine), as prefix[:port[-port]] separated by commas, e.g. 10.0.0.5:5000-5999,[fd00::/8]:443."`
 	DenyPeers      []netip.Prefix `env:"DENY_PEERS" doc:"Addresses or prefixes that relays may never reach, separated by commas; adds to the default list and wins over TURNKEY_ALLOW_PEERS."`
 
+	// How much a client may take.
+	MaxAllocations         int           `env:"MAX_ALLOCATIONS" envDefault:"0" doc:"Most TURN allocations at once; 0: as many as TURNKEY_RELAY_PORTS has ports."`
+	MaxAllocationsPerUser  int           `env:"MAX_ALLOCATIONS_PER_USER" envDefault:"64" doc:"Most TURN allocations of one user, which is the label of its credential; 0: no limit."`
+	MaxAllocationsPerIP    int           `env:"MAX_ALLOCATIONS_PER_IP" envDefault:"256" doc:"Most TURN allocations of one IPv4 address or one IPv6 /64 network; 0: no limit."`
+	MaxPermissions         int           `env:"MAX_PERMISSIONS" envDefault:"64" doc:"Most peer addresses that one allocation may exchange packets with; 0: no limit."`
+	MaxChannels            int           `env:"MAX_CHANNELS" envDefault:"64" doc:"Most channels of one allocation; 0: no limit."`
+	MaxConnectionsPerIP    int           `env:"MAX_CONNECTIONS_PER_IP" envDefault:"64" doc:"Most TCP, TLS and DTLS connections to TURN of one IPv4 address or one IPv6 /64 network; 0: no limit."`
+	MaxSession             time.Duration `env:"MAX_SESSION" envDefault:"24h" doc:"How long one allocation may live, however often it is refreshed, 1m to 8760h; 0: no limit."`
+	Bandwidth              int64         `env:"BANDWIDTH" envDefault:"0" doc:"Most that is relayed in all, in bits a second in each direction, e.g. 100000000; 0: no limit."`
+	BandwidthPerUser       int64         `env:"BANDWIDTH_PER_USER" envDefault:"0" doc:"Most that is relayed for one user, in bits a second in each direction; 0: no limit."`
+	BandwidthPerAllocation int64         `env:"BANDWIDTH_PER_ALLOCATION" envDefault:"0" doc:"Most that is relayed by one allocation, in bits a second in each direction; 0: no limit."`
+	UnauthRate             int           `env:"UNAUTH_RATE" envDefault:"20" doc:"STUN and TURN responses a second to one IPv4 address or IPv6 /64 network that has not shown a credential, with ten times as many at once; keeps the server from being used to flood others; 0: no limit."`
+
 	// Signaling.
 	RoomMax    int `env:"ROOM_MAX" envDefault:"8" doc:"Most peers in one room of the signaling server, 2 to 64."`
 	RoomsMax   int `env:"ROOMS_MAX" envDefault:"10000" doc:"Most rooms at once, 1 to 1000000."`

@@ -104,6 +104,7 @@ func parsers() map[reflect.Type]env.ParserFunc {
 	return map[reflect.Type]env.ParserFunc{
 		reflect.TypeFor[uint16]():         func(s string) (any, error) { return parsePort(s) },
 		reflect.TypeFor[int]():            func(s string) (any, error) { return parseNumber(s) },
+		reflect.TypeFor[int64]():          func(s string) (any, error) { n, err := parseNumber(s); return int64(n), err },
 		reflect.TypeFor[time.Duration]():  func(s string) (any, error) { return parseDuration(s) },
 		reflect.TypeFor[[]string]():       func(s string) (any, error) { return parseList(s, parseWord) },
 		reflect.TypeFor[[]netip.Addr]():   func(s string) (any, error) { return parseList(s, parseListenAddr) },

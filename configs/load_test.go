@@ -85,7 +85,9 @@ func TestEmptyEnvironmentGivesTheDefaults(t *testing.T) {
 		}
 		want := Config{
 			Port: 3478, AltPort: 3479, HTTP: ":8080", RelayPorts: PortRange{49160, 49359}, Realm: "turnkey",
-			CredentialTTL: 12 * time.Hour, Auth: AuthLocal, RoomMax: 8, RoomsMax: 10000, PeersPerIP: 64,
+			CredentialTTL: 12 * time.Hour, Auth: AuthLocal,
+			MaxAllocationsPerUser: 64, MaxAllocationsPerIP: 256, MaxPermissions: 64, MaxChannels: 64, MaxConnectionsPerIP: 64,
+			MaxSession: 24 * time.Hour, UnauthRate: 20, RoomMax: 8, RoomsMax: 10000, PeersPerIP: 64,
 			DrainTimeout: 30 * time.Second, LogFormat: LogText,
 			set: map[string]bool{},
 		}

@@ -144,7 +144,7 @@ func TestWrapAnswersBindingAndPassesTheRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer peer.Close()
-	wrapped := Wrap(server)
+	wrapped := Wrap(server, nil)
 	defer wrapped.Close()
 	other := "something else"
 	for _, b := range [][]byte{build(t, stun.NewType(stun.MethodBinding, stun.ClassIndication)), build(t, stun.BindingRequest), []byte(other)} {
@@ -169,7 +169,7 @@ func TestServeEndsWithItsSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(chan error)
-	go func() { done <- Serve(server) }()
+	go func() { done <- Serve(server, nil) }()
 	peer, err := net.Dial("udp4", server.LocalAddr().String())
 	if err != nil {
 		t.Fatal(err)

@@ -15,9 +15,10 @@ const maxRead = 1500
 // systems report the ICMP errors that earlier responses caused.
 const maxFailures = 64
 
-// Serve answers Binding requests on conn until conn is closed, which is when it
-// returns nil. It returns an error only if reading keeps failing.
-func Serve(conn net.PacketConn) error {
+// Serve answers Binding requests on conn, as often as limit allows, until conn
+// is closed, which is when it returns nil. It returns an error only if reading
+// keeps failing.
+func Serve(conn net.PacketConn, limit *Limiter) error {
 	request, response := make([]byte, maxRead), make([]byte, 0, MaxResponse)
 	socket := asAddrPortConn(conn)
 	for failures := 0; ; {
@@ -32,21 +33,22 @@ func Serve(conn net.PacketConn) error {
 			continue
 		}
 		failures = 0
-		if out := Respond(response[:0], request[:n], from); len(out) > 0 {
+		if out := Respond(response[:0], request[:n], from); len(out) > 0 && limit.Allow(from.Addr()) {
 			_, _ = socket.WriteToUDPAddrPort(out, from) // a lost response is the client's to retransmit
 		}
 	}
 }
 
-// Wrap returns a view of conn whose ReadFrom answers Binding requests itself
-// and returns only datagrams that are no Binding messages at all. One goroutine
-// at a time may call ReadFrom.
-func Wrap(conn net.PacketConn) net.PacketConn {
-	return &wrapped{PacketConn: conn, response: make([]byte, 0, MaxResponse)}
+// Wrap returns a view of conn whose ReadFrom answers Binding requests itself, as
+// often as limit allows, and returns only datagrams that are no Binding messages
+// at all. One goroutine at a time may call ReadFrom.
+func Wrap(conn net.PacketConn, limit *Limiter) net.PacketConn {
+	return &wrapped{PacketConn: conn, limit: limit, response: make([]byte, 0, MaxResponse)}
 }
 
 type wrapped struct {
 	net.PacketConn
+	limit    *Limiter
 	response []byte
 }
 
@@ -56,7 +58,8 @@ func (w *wrapped) ReadFrom(p []byte) (int, net.Addr, error) {
 		if err != nil || !IsBinding(p[:n]) {
 			return n, from, err
 		}
-		if out := Respond(w.response[:0], p[:n], addrPort(from)); len(out) > 0 {
+		client := addrPort(from)
+		if out := Respond(w.response[:0], p[:n], client); len(out) > 0 && w.limit.Allow(client.Addr()) {
 			_, _ = w.PacketConn.WriteTo(out, from)
 		}
 	}

@@ -59,6 +59,7 @@ type request struct {
 	challenged bool // shown to pion as an Allocate, to make it ask for credentials
 	deletes    bool // Refresh with LIFETIME 0
 
+	claimed bool // counted by the quotas; not yet a session
 	// What an Allocate asks for.
 	family        byte
 	additional    bool    // ADDITIONAL-ADDRESS-FAMILY
@@ -93,6 +94,9 @@ func (g *gate) ReadFrom(p []byte) (int, net.Addr, error) {
 func (g *gate) release() {
 	if g.held {
 		g.held = false
+		if g.request.claimed { // nothing came of it
+			g.server.quotas.free(userOf(g.request.username), network(g.request.from.Addr()))
+		}
 		g.request = request{}
 		g.handling.Unlock()
 	}
@@ -147,7 +151,7 @@ func (g *gate) admitRequest(b []byte, from net.Addr, client netip.AddrPort) int 
 	}
 	username, key, why := g.authenticate(m, client)
 	if key == nil {
-		g.log(r, stun.CodeUnauthorized, username, why)
+		g.server.refusals.add(&r, g.transport, username, refusal{code: stun.CodeUnauthorized, why: why})
 		return g.challenge(b[:cut(b, integrity)], r)
 	}
 	r.username, r.key = username, key
@@ -163,6 +167,9 @@ func (g *gate) admitRequest(b []byte, from net.Addr, client netip.AddrPort) int 
 // makes it an answer to what was asked. The other methods would be answered
 // only where there is an allocation.
 func (g *gate) challenge(b []byte, r request) int {
+	if !g.server.unauthenticated(g.transport, r.from.Addr()) {
+		return 0
+	}
 	binary.BigEndian.PutUint16(b, stun.NewType(stun.MethodAllocate, stun.ClassRequest).Value())
 	r.challenged = true
 	return g.begin(r, b, nil)
@@ -221,7 +228,11 @@ func (g *gate) owns(from netip.AddrPort, username string, method stun.Method) bo
 
 // refuse answers r itself, and returns 0: nothing for pion.
 func (g *gate) refuse(r request, to net.Addr, refused refusal) int {
-	g.log(r, refused.code, r.username, refused.why)
+	if r.key != nil {
+		g.server.refusals.add(&r, g.transport, r.username, refused)
+	} else if !g.server.unauthenticated(g.transport, r.from.Addr()) {
+		return 0
+	}
 	setters := []stun.Setter{&stun.ErrorCodeAttribute{Code: refused.code}}
 	if len(refused.unknown) > 0 {
 		setters = append(setters, refused.unknown)
@@ -233,11 +244,6 @@ func (g *gate) refuse(r request, to net.Addr, refused refusal) int {
 		_, _ = g.PacketConn.WriteTo(b, to) // a lost response is the client's to ask for again
 	}
 	return 0
-}
-
-func (g *gate) log(r request, code stun.ErrorCode, username, why string) {
-	g.server.log.Debug("request refused", "client", r.from, "transport", g.transport, "method", r.typ.Method.String(),
-		"code", int(code), "user", username, "reason", why)
 }
 
 // authKey and permit are pion's callbacks for the request in hand. What they

@@ -22,9 +22,15 @@ type relay struct {
 	closed bool     // pion has closed the allocation
 	ended  []func() // to be called then
 
+	toClient, toPeers buckets
+
 	in, out traffic
 	denied  atomic.Uint64 // packets not sent to a denied peer
+	over    atomic.Uint64 // packets beyond a bandwidth limit
 }
+
+// limit sets the buckets of both directions, before anything is relayed.
+func (r *relay) limit(toClient, toPeers buckets) { r.toClient, r.toPeers = toClient, toPeers }
 
 // traffic counts packets and their payload bytes.
 type traffic struct{ packets, bytes atomic.Uint64 }
@@ -39,6 +45,10 @@ func (t *traffic) add(n int) {
 func (r *relay) WriteTo(p []byte, to net.Addr) (int, error) {
 	if r.peers.Send(addrPort(to)) != "" {
 		r.denied.Add(1)
+		return len(p), nil
+	}
+	if !r.toPeers.allow(len(p)) {
+		r.over.Add(1)
 		return len(p), nil
 	}
 	r.out.add(len(p))
@@ -60,6 +70,9 @@ func (r *relay) ReadFrom(p []byte) (int, net.Addr, error) {
 			}
 			continue
 		case n == len(p):
+			continue
+		case !r.toClient.allow(n):
+			r.over.Add(1)
 			continue
 		}
 		r.in.add(n)

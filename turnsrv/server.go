@@ -63,7 +63,15 @@ type Config struct {
 	// default without knowing the server's own addresses.
 	Peers *Peers
 
-	// Log gets one line at Info for each session that ends; what a client can
+	// Limits bound what clients may take; nil = DefaultLimits.
+	Limits *Limits
+	// Unauthenticated says whether one more response may be sent over UDP to an
+	// address that nobody has proved to own, so that the server cannot be used
+	// to flood it. Nil allows every one.
+	Unauthenticated func(netip.Addr) bool
+
+	// Log gets one line at Info for each session that ends, and one for each
+	// cause of a refusal, bounded in number; the rest of what a client can
 	// cause is at Debug. Nil discards.
 	Log *slog.Logger
 }
@@ -103,6 +111,13 @@ type Server struct {
 	ipv4, ipv6   *relays // nil = not offered
 	reservations reservations
 
+	quotas      quotas
+	userBuckets userBuckets
+	in, out     *bucket // of the whole server
+	connections counters[netip.Prefix]
+	refusals    refusals
+	mayAnswer   func(netip.Addr) bool
+
 	sessions  *sessions
 	endpoints []*endpoint
 	streams   []*streams
@@ -123,6 +138,15 @@ func New(c Config) (*Server, error) {
 	s := &Server{
 		realm: c.Realm, secrets: c.Secrets, peers: c.Peers, log: c.Log, sessions: newSessions(),
 	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if c.Limits == nil {
+		c.Limits = DefaultLimits()
+	}
+	s.quotas.limits, s.userBuckets.rate = c.Limits, c.Limits.BandwidthPerUser
+	s.in, s.out = newBucket(c.Limits.Bandwidth), newBucket(c.Limits.Bandwidth)
+	s.refusals.log, s.mayAnswer = s.log, c.Unauthenticated
 	if c.IPv4 != nil {
 		s.ipv4 = &relays{*c.IPv4, newPorts(c.RelayPorts)}
 	}
@@ -131,9 +155,6 @@ func New(c Config) (*Server, error) {
 	}
 	if s.realm == "" {
 		s.realm = DefaultRealm
-	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
 	}
 	if c.STUN == nil {
 		c.STUN = func(conn net.PacketConn) net.PacketConn { return conn }
@@ -171,10 +192,10 @@ func (s *Server) serveStreams(l Listener, stun func(net.PacketConn) net.PacketCo
 	}
 	var g *gate
 	ready := make(chan struct{})
-	conns := newStreams(l, s.log, func(client netip.AddrPort) {
+	conns := newStreams(l, &s.connections, s.quotas.limits.ConnectionsPerAddress, s.log, func(client netip.AddrPort) {
 		<-ready
 		if g != nil {
-			g.end(client, EndGone)
+			g.end(g.session(client), EndGone)
 		}
 	})
 	s.streams = append(s.streams, conns)
@@ -198,7 +219,11 @@ func (s *Server) serve(conn net.PacketConn, transport string, hold func(netip.Ad
 		PacketConnConfigs: []turn.PacketConnConfig{{
 			PacketConn: g, RelayAddressGenerator: generator{g}, PermissionHandler: g.permit,
 		}},
-		EventHandler:  turn.EventHandler{OnAllocationCreated: g.created, OnChannelCreated: g.bound, OnChannelDeleted: g.unbound},
+		EventHandler: turn.EventHandler{
+			OnAllocationCreated: g.created,
+			OnPermissionCreated: g.permitted, OnPermissionDeleted: g.forbidden,
+			OnChannelCreated: g.bound, OnChannelDeleted: g.unbound,
+		},
 		LoggerFactory: &logging.DefaultLoggerFactory{DefaultLogLevel: logging.LogLevelDisabled},
 	})
 	if err != nil {
@@ -210,6 +235,20 @@ func (s *Server) serve(conn net.PacketConn, transport string, hold func(netip.Ad
 
 // Sessions returns the live sessions, in no order.
 func (s *Server) Sessions() []Session { return s.sessions.list() }
+
+// unauthenticated reports whether a client that has not proved its address may
+// be answered once more. A connection proves it.
+func (s *Server) unauthenticated(transport string, client netip.Addr) bool {
+	return transport != "udp" || s.mayAnswer == nil || s.mayAnswer(client)
+}
+
+// buckets returns what a new allocation of user has to pass, from peers and to
+// peers.
+func (s *Server) buckets(user string) (toClient, toPeers buckets) {
+	rate := s.quotas.limits.BandwidthPerAllocation
+	in, out := s.userBuckets.get(user)
+	return buckets{newBucket(rate), in, s.in}, buckets{newBucket(rate), out, s.out}
+}
 
 // relays returns what makes relays of an address family, or nil.
 func (s *Server) relays(family byte) *relays {

@@ -21,6 +21,7 @@ const (
 	EndExpired  = "expired"           // its lifetime passed without a Refresh
 	EndDeleted  = "deleted by client" // Refresh with lifetime 0
 	EndGone     = "client gone"       // its stream closed
+	EndLimit    = "session limit"     // it lived as long as Limits.Session lets it
 	EndShutdown = "shutdown"          // the server closed
 )
 
@@ -46,6 +47,8 @@ type session struct {
 	request     [stun.TransactionIDSize]byte // the Allocate that made it
 	reservation [8]byte                      // the token that it got, if any
 	channels    channels
+	permissions permissions
+	limit       *time.Timer            // ends it after Limits.Session
 	expires     time.Time              // only for the goroutine that reads its socket
 	ending      atomic.Bool            // no more requests: the allocation is being deleted
 	reason      atomic.Pointer[string] // why it ends; the first one counts
@@ -69,7 +72,7 @@ func (s *session) log(log *slog.Logger) {
 	}
 	log.Info("session ended", "id", v.ID, "user", v.Username, "label", v.Label, "client", v.Client, "relay", v.Relay,
 		"transport", v.Transport, "bytesIn", v.BytesIn, "bytesOut", v.BytesOut, "packetsIn", v.PacketsIn, "packetsOut", v.PacketsOut,
-		"denied", s.relay.denied.Load(), "duration", time.Since(v.Created).Round(time.Millisecond), "reason", reason)
+		"denied", s.relay.denied.Load(), "overLimit", s.relay.over.Load(), "duration", time.Since(v.Created).Round(time.Millisecond), "reason", reason)
 }
 
 // sessions holds the live sessions of a server.
@@ -148,7 +151,18 @@ func (g *gate) created(_, _ net.Addr, _, username, _ string, relayed net.Addr, _
 	g.mu.Lock()
 	g.sessions[s.Client] = s
 	g.mu.Unlock()
+	r.claimed = false // the session's now
+	user, client := userOf(username), network(r.from.Addr())
+	s.relay.limit(g.server.buckets(user))
+	if life := g.server.quotas.limits.Session; life > 0 {
+		s.limit = time.AfterFunc(life, func() { g.end(s, EndLimit) })
+	}
 	s.relay.whenEnded(func() {
+		if s.limit != nil {
+			s.limit.Stop()
+		}
+		g.server.quotas.free(user, client)
+		g.server.userBuckets.put(user)
 		g.mu.Lock()
 		delete(g.sessions, s.Client)
 		g.mu.Unlock()
@@ -157,14 +171,13 @@ func (g *gate) created(_, _ net.Addr, _, username, _ string, relayed net.Addr, _
 		g.server.sessions.remove(s)
 	})
 	if !g.hold(s.Client, true) { // the connection ended while its Allocate was waiting
-		go g.end(s.Client, EndGone)
+		go g.end(s, EndGone)
 	}
 }
 
-// end ends the session of client, if it has one: pion deletes an allocation
-// whose relay socket fails.
-func (g *gate) end(client netip.AddrPort, reason string) {
-	s := g.session(client)
+// end ends a session, if it is not nil: pion deletes an allocation whose relay
+// socket fails.
+func (g *gate) end(s *session, reason string) {
 	if s == nil {
 		return
 	}
@@ -173,53 +186,4 @@ func (g *gate) end(client netip.AddrPort, reason string) {
 	g.handling.Unlock()
 	s.because(reason)
 	_ = s.relay.PacketConn.Close()
-}
-
-// channels are the channels of a session, told by pion's events.
-type channels struct {
-	mu   sync.Mutex
-	peer map[uint16]netip.AddrPort
-}
-
-// free reports whether a channel may be bound to peer: both are unbound, or
-// bound to each other.
-func (c *channels) free(channel uint16, peer netip.AddrPort) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for n, p := range c.peer {
-		if (n == channel) != (p == peer) {
-			return false
-		}
-	}
-	return true
-}
-
-func (c *channels) bind(channel uint16, peer netip.AddrPort) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.peer == nil {
-		c.peer = make(map[uint16]netip.AddrPort)
-	}
-	c.peer[channel] = peer
-}
-
-func (c *channels) unbind(channel uint16) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.peer, channel)
-}
-
-// bound and unbound are pion's callbacks. They run under locks of the
-// allocation and must not wait.
-
-func (g *gate) bound(client, _ net.Addr, _, _, _ string, _, peer net.Addr, channel uint16) {
-	if s := g.session(addrPort(client)); s != nil {
-		s.channels.bind(channel, addrPort(peer))
-	}
-}
-
-func (g *gate) unbound(client, _ net.Addr, _, _, _ string, _, _ net.Addr, channel uint16) {
-	if s := g.session(addrPort(client)); s != nil {
-		s.channels.unbind(channel)
-	}
 }

@@ -11,10 +11,9 @@ import (
 )
 
 const (
-	maxStreams          = 8192 // connections of one listener
-	maxStreamsPerClient = 64   // connections of one client address
-	streamBacklog       = 256  // frames read and not yet handled, all connections together
-	streamQueue         = 64   // frames waiting to be written to one client
+	maxStreams    = 8192 // connections of one listener
+	streamBacklog = 256  // frames read and not yet handled, all connections together
+	streamQueue   = 64   // frames waiting to be written to one client
 )
 
 // streams is a packet view of a listener: every frame of every
@@ -34,9 +33,11 @@ type streams struct {
 	once   sync.Once
 	wg     sync.WaitGroup
 
-	mu      sync.RWMutex
-	conns   map[netip.AddrPort]*stream
-	clients map[netip.Addr]int
+	clients      *counters[netip.Prefix] // connections by client address, of all listeners
+	maxPerClient int
+
+	mu    sync.RWMutex
+	conns map[netip.AddrPort]*stream
 }
 
 // frame is one message of one client, in a buffer of the pool.
@@ -48,7 +49,7 @@ type frame struct {
 
 var frameBuffers = sync.Pool{New: func() any { return new([maxFrame]byte) }}
 
-func newStreams(listener Listener, log *slog.Logger, closed func(netip.AddrPort)) *streams {
+func newStreams(listener Listener, clients *counters[netip.Prefix], maxPerClient int, log *slog.Logger, closed func(netip.AddrPort)) *streams {
 	s := &streams{
 		listener: listener,
 		log:      log,
@@ -56,7 +57,7 @@ func newStreams(listener Listener, log *slog.Logger, closed func(netip.AddrPort)
 		frames:   make(chan frame, streamBacklog),
 		done:     make(chan struct{}),
 		conns:    make(map[netip.AddrPort]*stream),
-		clients:  make(map[netip.Addr]int),
+		clients:  clients, maxPerClient: maxPerClient,
 	}
 	s.wg.Go(s.accept)
 	return s
@@ -110,9 +111,7 @@ func (s *streams) serve(conn net.Conn) {
 func (s *streams) add(c *stream) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, twice := s.conns[c.client]
-	full := len(s.conns) >= maxStreams || s.clients[c.client.Addr()] >= maxStreamsPerClient
-	if twice || full || !c.client.IsValid() {
+	if _, twice := s.conns[c.client]; twice || len(s.conns) >= maxStreams || !c.client.IsValid() {
 		return false
 	}
 	select {
@@ -120,8 +119,10 @@ func (s *streams) add(c *stream) bool {
 		return false
 	default:
 	}
+	if !s.clients.add(network(c.client.Addr()), s.maxPerClient) {
+		return false
+	}
 	s.conns[c.client] = c
-	s.clients[c.client.Addr()]++
 	return true
 }
 
@@ -130,9 +131,7 @@ func (s *streams) remove(c *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c.client)
-	if s.clients[c.client.Addr()]--; s.clients[c.client.Addr()] == 0 {
-		delete(s.clients, c.client.Addr())
-	}
+	s.clients.remove(network(c.client.Addr()))
 }
 
 func (s *streams) conn(client netip.AddrPort) *stream {

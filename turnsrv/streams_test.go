@@ -59,7 +59,7 @@ func (p pipeEnd) RemoteAddr() net.Addr { return p.remote }
 func withStreams(t *testing.T, f func(t *testing.T, l *pipeListener, s *streams)) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipeListener()
-		s := newStreams(Listener{l, "tcp"}, slog.New(slog.DiscardHandler), func(netip.AddrPort) {})
+		s := newStreams(Listener{l, "tcp"}, new(counters[netip.Prefix]), 64, slog.New(slog.DiscardHandler), func(netip.AddrPort) {})
 		defer s.Close()
 		f(t, l, s)
 	})
@@ -232,7 +232,7 @@ func TestFailedAcceptIsTriedAgain(t *testing.T) {
 
 func TestConnectionsPerClientAreBounded(t *testing.T) {
 	withStreams(t, func(t *testing.T, l *pipeListener, s *streams) {
-		conns := make([]net.Conn, maxStreamsPerClient)
+		conns := make([]net.Conn, 64)
 		for i := range conns {
 			conns[i] = l.dial(1000 + i)
 		}

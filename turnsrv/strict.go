@@ -89,7 +89,12 @@ func (g *gate) judgeAllocate(m *stun.Message, r *request, s *session) refusal {
 	if g.server.relays(r.family) == nil {
 		return refusal{code: stun.CodeAddrFamilyNotSupported, why: "no relays of that address family"}
 	}
-	return refusal{}
+	if g.server.draining.Load() {
+		return refusal{code: codeCapacity, why: "the server is shutting down"}
+	}
+	refused := g.server.quotas.claim(userOf(r.username), network(r.from.Addr()))
+	r.claimed = refused.code == 0
+	return refused
 }
 
 // readFamilies reads which address families are asked for.
@@ -158,18 +163,27 @@ func (g *gate) judgeCreatePermission(m *stun.Message, r *request, s *session) re
 	if refused := adds(r, s); refused.code != 0 {
 		return refused
 	}
-	peers := 0
+	var peers []netip.Addr
 	for _, a := range m.Attributes {
 		if a.Type != stun.AttrXORPeerAddress {
 			continue
 		}
-		peers++
 		if refused := g.judgePeer(m, a, s, g.server.peers.Permission); refused.code != 0 {
 			return refused
 		}
+		peer, _ := peerAddress(m, a)
+		peers = append(peers, peer.Addr())
 	}
-	if peers == 0 {
+	if len(peers) == 0 {
 		return bad("no XOR-PEER-ADDRESS")
+	}
+	return g.judgeRoom(s, peers...)
+}
+
+// judgeRoom checks that the allocation has room for permissions for peers.
+func (g *gate) judgeRoom(s *session, peers ...netip.Addr) refusal {
+	if limit := g.server.quotas.limits.Permissions; limit > 0 && s.permissions.with(peers) > limit {
+		return refusal{code: codeCapacity, why: "the allocation has as many permissions as MAX_PERMISSIONS lets it"}
 	}
 	return refusal{}
 }
@@ -197,7 +211,10 @@ func (g *gate) judgeChannelBind(m *stun.Message, r *request, s *session) refusal
 	if !s.channels.free(channel, peer) {
 		return bad("the channel is bound to another peer, or the peer to another channel")
 	}
-	return refusal{}
+	if limit := g.server.quotas.limits.Channels; limit > 0 && s.channels.with(channel) > limit {
+		return refusal{code: codeCapacity, why: "the allocation has as many channels as MAX_CHANNELS lets it"}
+	}
+	return g.judgeRoom(s, peer.Addr())
 }
 
 // judgePeer checks one XOR-PEER-ADDRESS.
@@ -210,7 +227,7 @@ func (g *gate) judgePeer(m *stun.Message, raw stun.RawAttribute, s *session, den
 		return refusal{code: stun.CodePeerAddrFamilyMismatch, why: "peer " + peer.String() + " is of another address family than the relay"}
 	}
 	if rule := denied(peer); rule != "" {
-		return refusal{code: stun.CodeForbidden, why: "peer " + peer.String() + " is denied: " + rule}
+		return refusal{code: stun.CodeForbidden, why: "peer " + peer.Addr().String() + " is denied: " + rule + "; ALLOW_PEERS could permit it"}
 	}
 	return refusal{}
 }

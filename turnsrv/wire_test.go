@@ -94,6 +94,9 @@ func (w *wire) receive(id [stun.TransactionIDSize]byte) *stun.Message {
 		if err != nil {
 			w.t.Fatalf("no response: %v", err)
 		}
+		if isChannelData(b) {
+			continue
+		}
 		m := &stun.Message{Raw: b}
 		if err := m.Decode(); err != nil {
 			w.t.Fatalf("%x: %v", b, err)

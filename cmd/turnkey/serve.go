@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -30,6 +31,9 @@ const (
 	httpIdleTimeout   = time.Minute
 	httpMaxHeader     = 16 << 10
 )
+
+// unauthBurst is how many seconds' worth of TURNKEY_UNAUTH_RATE may come at once.
+const unauthBurst = 10
 
 // serve runs the server until the context is done, then drains it.
 func serve(c *call) error {
@@ -77,6 +81,7 @@ type server struct {
 	apiKey  secret
 
 	peers  *turnsrv.Peers
+	limit  *stunsrv.Limiter // of unauthenticated responses, STUN and TURN together
 	turn   *turnsrv.Server
 	signal *signal.Server
 	http   *http.Server
@@ -104,7 +109,7 @@ func start(cfg configs.Config, log *slog.Logger) (*server, error) {
 		return nil, err
 	}
 	for _, conn := range s.sockets.stunUDP {
-		s.part("STUN on "+conn.LocalAddr().String(), func() error { return stunsrv.Serve(conn) })
+		s.part("STUN on "+conn.LocalAddr().String(), func() error { return stunsrv.Serve(conn, s.limit) })
 	}
 	s.http = &http.Server{
 		Handler:           s.handler(),
@@ -139,6 +144,7 @@ func (s *server) prepare() (err error) {
 		s.peers.Allow = append(s.peers.Allow, turnsrv.PeerRule{Prefix: r.Prefix, Ports: turnsrv.PortRange(r.Ports)})
 	}
 	s.peers.SetOwn(s.around.ownAddrs())
+	s.limit = stunsrv.NewLimiter(s.cfg.UnauthRate, unauthBurst*s.cfg.UnauthRate)
 	return nil
 }
 
@@ -146,13 +152,20 @@ func (s *server) turnConfig() turnsrv.Config {
 	return turnsrv.Config{
 		PacketConns: s.sockets.turnUDP,
 		Listeners:   s.sockets.turnTCP,
-		STUN:        stunsrv.Wrap,
+		STUN:        func(conn net.PacketConn) net.PacketConn { return stunsrv.Wrap(conn, s.limit) },
 		Secrets:     s.secrets,
 		Realm:       s.cfg.Realm,
 		IPv4:        &turnsrv.Relays{Listen: listenRelay(s.around.relay), Advertise: s.around.advertise},
 		RelayPorts:  turnsrv.PortRange(s.cfg.RelayPorts),
 		Peers:       s.peers,
-		Log:         s.log,
+		Limits: &turnsrv.Limits{
+			Allocations: s.cfg.MaxAllocations, AllocationsPerUser: s.cfg.MaxAllocationsPerUser, AllocationsPerAddress: s.cfg.MaxAllocationsPerIP,
+			Permissions: s.cfg.MaxPermissions, Channels: s.cfg.MaxChannels, ConnectionsPerAddress: s.cfg.MaxConnectionsPerIP,
+			Bandwidth: s.cfg.Bandwidth, BandwidthPerUser: s.cfg.BandwidthPerUser, BandwidthPerAllocation: s.cfg.BandwidthPerAllocation,
+			Session: s.cfg.MaxSession,
+		},
+		Unauthenticated: s.limit.Allow,
+		Log:             s.log,
 	}
 }
 
