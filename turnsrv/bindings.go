@@ -8,8 +8,17 @@ import (
 
 // channels are the channels of a session, told by pion's events.
 type channels struct {
-	mu   sync.Mutex
-	peer map[uint16]netip.AddrPort
+	mu     sync.RWMutex
+	peer   map[uint16]netip.AddrPort
+	number map[netip.AddrPort]uint16
+}
+
+// of returns the channel that is bound to peer.
+func (c *channels) of(peer netip.AddrPort) (channel uint16, bound bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	channel, bound = c.number[peer]
+	return channel, bound
 }
 
 // free reports whether a channel may be bound to peer: both are unbound, or
@@ -17,12 +26,9 @@ type channels struct {
 func (c *channels) free(channel uint16, peer netip.AddrPort) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for n, p := range c.peer {
-		if (n == channel) != (p == peer) {
-			return false
-		}
-	}
-	return true
+	p, taken := c.peer[channel]
+	n, reached := c.number[peer]
+	return !taken && !reached || taken && reached && p == peer && n == channel
 }
 
 // with returns how many channels there are with one more.
@@ -39,21 +45,28 @@ func (c *channels) bind(channel uint16, peer netip.AddrPort) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.peer == nil {
-		c.peer = make(map[uint16]netip.AddrPort)
+		c.peer, c.number = make(map[uint16]netip.AddrPort), make(map[netip.AddrPort]uint16)
 	}
-	c.peer[channel] = peer
+	c.peer[channel], c.number[peer] = peer, channel
 }
 
 func (c *channels) unbind(channel uint16) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	delete(c.number, c.peer[channel])
 	delete(c.peer, channel)
 }
 
 // permissions are the addresses that a session has permissions for.
 type permissions struct {
-	mu    sync.Mutex
+	mu    sync.RWMutex
 	peers map[netip.Addr]bool
+}
+
+func (p *permissions) has(peer netip.Addr) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.peers[peer]
 }
 
 // with returns how many permissions there are with those for peers.

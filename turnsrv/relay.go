@@ -22,6 +22,8 @@ type relay struct {
 	closed bool     // pion has closed the allocation
 	ended  []func() // to be called then
 
+	session           *session // whose relay it is, and
+	inside            *inside  // the others of its family; both set before anything is relayed
 	toClient, toPeers buckets
 
 	in, out traffic
@@ -43,7 +45,8 @@ func (t *traffic) add(n int) {
 // WriteTo sends p to a peer. What a peer may not get, or the system does not
 // take, is lost, as on any network: an error would only be formatted and dropped.
 func (r *relay) WriteTo(p []byte, to net.Addr) (int, error) {
-	if r.peers.Send(addrPort(to)) != "" {
+	peer := addrPort(to)
+	if r.peers.Send(peer) != "" {
 		r.denied.Add(1)
 		return len(p), nil
 	}
@@ -52,6 +55,12 @@ func (r *relay) WriteTo(p []byte, to net.Addr) (int, error) {
 		return len(p), nil
 	}
 	r.out.add(len(p))
+	if s := r.session; s != nil && r.inside != nil {
+		if other := r.inside.find(peer); other != nil {
+			other.deliver(p, s.Relay)
+			return len(p), nil
+		}
+	}
 	_, _ = r.PacketConn.WriteTo(p, to)
 	return len(p), nil
 }

@@ -95,10 +95,11 @@ type Relays struct {
 	Advertise func() netip.Addr
 }
 
-// relays is Relays with its free ports.
+// relays is Relays with the ports that are free and those that are in use.
 type relays struct {
 	Relays
-	ports *ports
+	ports  *ports
+	inside *inside
 }
 
 // Server is a running TURN server.
@@ -148,10 +149,10 @@ func New(c Config) (*Server, error) {
 	s.in, s.out = newBucket(c.Limits.Bandwidth), newBucket(c.Limits.Bandwidth)
 	s.refusals.log, s.mayAnswer = s.log, c.Unauthenticated
 	if c.IPv4 != nil {
-		s.ipv4 = &relays{*c.IPv4, newPorts(c.RelayPorts)}
+		s.ipv4 = &relays{*c.IPv4, newPorts(c.RelayPorts), newInside(c.RelayPorts)}
 	}
 	if c.IPv6 != nil {
-		s.ipv6 = &relays{*c.IPv6, newPorts(c.RelayPorts)}
+		s.ipv6 = &relays{*c.IPv6, newPorts(c.RelayPorts), newInside(c.RelayPorts)}
 	}
 	if s.realm == "" {
 		s.realm = DefaultRealm

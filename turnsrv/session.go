@@ -42,6 +42,8 @@ type Session struct {
 // session is a live Session. Fields without a comment do not change.
 type session struct {
 	Session
+	gate        *gate
+	client      net.Addr // Session.Client, as the gate's socket wants it
 	relay       *relay
 	family      byte
 	request     [stun.TransactionIDSize]byte // the Allocate that made it
@@ -137,11 +139,11 @@ func (s *sessions) wait(ctx context.Context) error {
 
 // created is pion's callback when it has made an allocation for the request in
 // hand, before anything is relayed.
-func (g *gate) created(_, _ net.Addr, _, username, _ string, relayed net.Addr, _ int) {
+func (g *gate) created(client, _ net.Addr, _, username, _ string, relayed net.Addr, _ int) {
 	_, label, _ := cred.Parse(username)
 	r := &g.request
 	s := &session{
-		relay: g.opened, family: r.family, request: r.id, reservation: r.reservation,
+		gate: g, client: client, relay: g.opened, family: r.family, request: r.id, reservation: r.reservation,
 		Session: Session{
 			Username: username, Label: label, Client: r.from, Relay: addrPort(relayed),
 			Transport: g.transport, Created: time.Now(),
@@ -152,7 +154,9 @@ func (g *gate) created(_, _ net.Addr, _, username, _ string, relayed net.Addr, _
 	g.sessions[s.Client] = s
 	g.mu.Unlock()
 	r.claimed = false // the session's now
-	user, client := userOf(username), network(r.from.Addr())
+	user, prefix := userOf(username), network(r.from.Addr())
+	s.relay.session, s.relay.inside = s, g.server.relays(s.family).inside
+	s.relay.inside.enter(s)
 	s.relay.limit(g.server.buckets(user))
 	if life := g.server.quotas.limits.Session; life > 0 {
 		s.limit = time.AfterFunc(life, func() { g.end(s, EndLimit) })
@@ -161,7 +165,8 @@ func (g *gate) created(_, _ net.Addr, _, username, _ string, relayed net.Addr, _
 		if s.limit != nil {
 			s.limit.Stop()
 		}
-		g.server.quotas.free(user, client)
+		s.relay.inside.leave(s)
+		g.server.quotas.free(user, prefix)
 		g.server.userBuckets.put(user)
 		g.mu.Lock()
 		delete(g.sessions, s.Client)
