@@ -11,7 +11,7 @@ import (
 
 // TestEverySystemBuilds builds the program and vets every package, tests
 // included, for systems that this machine is not. Seconds once the standard
-// library is compiled for them, half a minute each before.
+// library is compiled for them, up to a minute each before.
 func TestEverySystemBuilds(t *testing.T) {
 	for _, platform := range []string{"linux/arm64", "darwin/arm64", "windows/amd64"} {
 		t.Run(platform, func(t *testing.T) {
