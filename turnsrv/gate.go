@@ -151,7 +151,7 @@ func (g *gate) admitRequest(b []byte, from net.Addr, client netip.AddrPort) int 
 	}
 	username, key, why := g.authenticate(m, client)
 	if key == nil {
-		g.server.refusals.add(&r, g.transport, username, refusal{code: stun.CodeUnauthorized, why: why})
+		g.server.refuse(&r, g.transport, username, refusal{code: stun.CodeUnauthorized, why: why})
 		return g.challenge(b[:cut(b, integrity)], r)
 	}
 	r.username, r.key = username, key
@@ -190,52 +190,61 @@ func (g *gate) begin(r request, b []byte, s *session) int {
 }
 
 // authenticate returns the user of a request and the key that its integrity
-// holds under, or why there is none. A credential must be current for an
-// Allocate; an allocation that it made goes on without.
+// holds under, or why there is none. A credential must be current, and its
+// secret in force, for an Allocate; an allocation keeps the key it was made with.
 func (g *gate) authenticate(m *stun.Message, from netip.AddrPort) (username string, key stun.MessageIntegrity, why string) {
 	user, _ := m.Get(stun.AttrUsername)
 	realm, _ := m.Get(stun.AttrRealm)
 	username = string(user[:min(len(user), maxUsername)])
-	expires, _, err := cred.Parse(string(user))
-	switch {
-	case err != nil:
-		return username, nil, "username is " + err.Error()
-	case string(realm) != g.server.realm:
+	if string(realm) != g.server.realm {
 		return username, nil, "another realm"
 	}
-	if !time.Now().Before(expires) && !g.owns(from, username, m.Type.Method) {
-		return username, nil, "credential expired at " + expires.UTC().Format(time.RFC3339)
+	if s := g.session(from); s != nil && m.Type.Method != stun.MethodAllocate && s.Username == username && s.key.Check(m) == nil {
+		return username, s.key, ""
 	}
-	for _, password := range g.server.secrets.Passwords(username) {
+	passwords, why := g.passwords(username)
+	for _, password := range passwords {
 		key := stun.NewLongTermIntegrity(username, g.server.realm, password)
 		if key.Check(m) == nil {
 			return username, key, ""
 		}
 	}
-	return username, nil, "wrong password, or a secret that this server does not have"
+	return username, nil, why
+}
+
+// passwords returns those that a user may have, and what is wrong if it has
+// none of them.
+func (g *gate) passwords(username string) (passwords []string, why string) {
+	if password, known := g.server.users[username]; known {
+		return []string{password}, "wrong password"
+	}
+	expires, _, err := cred.Parse(username)
+	switch {
+	case err != nil:
+		return nil, "unknown user: username is " + err.Error()
+	case !time.Now().Before(expires):
+		return nil, "credential expired at " + expires.UTC().Format(time.RFC3339)
+	}
+	return g.server.secrets.Load().Passwords(username), "wrong password, or a secret that this server does not have"
 }
 
 // maxUsername is the longest username that is logged, in bytes; those that
 // package cred makes are shorter.
 const maxUsername = 128
 
-// owns reports whether a request other than Allocate comes from the user of a
-// live allocation.
-func (g *gate) owns(from netip.AddrPort, username string, method stun.Method) bool {
-	s := g.session(from)
-	return method != stun.MethodAllocate && s != nil && s.Username == username
-}
-
 // refuse answers r itself, and returns 0: nothing for pion.
 func (g *gate) refuse(r request, to net.Addr, refused refusal) int {
 	if r.key != nil {
-		g.server.refusals.add(&r, g.transport, r.username, refused)
+		g.server.refuse(&r, g.transport, r.username, refused)
 	} else if !g.server.unauthenticated(g.transport, r.from.Addr()) {
 		return 0
 	}
 	setters := []stun.Setter{&stun.ErrorCodeAttribute{Code: refused.code}}
 	if len(refused.unknown) > 0 {
 		setters = append(setters, refused.unknown)
+	}
+	if a := refused.alternate; a.IsValid() {
+		setters = append(setters, &stun.AlternateServer{IP: a.Addr().AsSlice(), Port: int(a.Port())})
 	}
 	if r.key != nil {
 		setters = append(setters, r.key)

@@ -59,6 +59,12 @@ func (l *refusals) add(r *request, transport, user string, refused refusal) {
 		"code", int(refused.code), "user", user, "reason", refused.why)
 }
 
+// refuse counts and logs a refusal.
+func (s *Server) refuse(r *request, transport, user string, refused refusal) {
+	s.tally.refuse(int(refused.code))
+	s.refusals.add(r, transport, user, refused)
+}
+
 // userOf returns what names the user in a username: its label, or all of it.
 func userOf(username string) string {
 	for i := range len(username) {

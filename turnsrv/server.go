@@ -47,8 +47,11 @@ type Config struct {
 	// of every listener, to answer Binding requests. Without it they are dropped.
 	STUN func(net.PacketConn) net.PacketConn
 
-	// Secrets check credentials. Required.
+	// Secrets check time-limited credentials. Required.
 	Secrets *cred.Secrets
+	// Users are users with a password and without an expiry, for tools that
+	// cannot be given a fresh credential. Names have no colon.
+	Users map[string]string
 	// Realm, at most 64 bytes of printable ASCII; DefaultRealm if empty.
 	Realm string
 
@@ -62,6 +65,10 @@ type Config struct {
 	// Peers decides who may be reached. Required, because there is no safe
 	// default without knowing the server's own addresses.
 	Peers *Peers
+
+	// Alternate, if valid, is the server that clients are sent to while this one
+	// shuts down: 300 with ALTERNATE-SERVER (RFC 8489 section 10) instead of 508.
+	Alternate netip.AddrPort
 
 	// Limits bound what clients may take; nil = DefaultLimits.
 	Limits *Limits
@@ -104,10 +111,12 @@ type relays struct {
 
 // Server is a running TURN server.
 type Server struct {
-	realm   string
-	secrets *cred.Secrets
-	peers   *Peers
-	log     *slog.Logger
+	realm     string
+	secrets   atomic.Pointer[cred.Secrets]
+	users     map[string]string
+	alternate netip.AddrPort
+	peers     *Peers
+	log       *slog.Logger
 
 	ipv4, ipv6   *relays // nil = not offered
 	reservations reservations
@@ -118,6 +127,7 @@ type Server struct {
 	connections counters[netip.Prefix]
 	refusals    refusals
 	mayAnswer   func(netip.Addr) bool
+	tally       tally
 
 	sessions  *sessions
 	endpoints []*endpoint
@@ -137,8 +147,9 @@ type endpoint struct {
 // not complete, and then closes the sockets.
 func New(c Config) (*Server, error) {
 	s := &Server{
-		realm: c.Realm, secrets: c.Secrets, peers: c.Peers, log: c.Log, sessions: newSessions(),
+		realm: c.Realm, users: c.Users, alternate: c.Alternate, peers: c.Peers, log: c.Log, sessions: newSessions(),
 	}
+	s.secrets.Store(c.Secrets)
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -234,13 +245,20 @@ func (s *Server) serve(conn net.PacketConn, transport string, hold func(netip.Ad
 	return nil
 }
 
+// SetSecrets replaces the secrets that check credentials. Sessions go on.
+func (s *Server) SetSecrets(secrets *cred.Secrets) { s.secrets.Store(secrets) }
+
 // Sessions returns the live sessions, in no order.
 func (s *Server) Sessions() []Session { return s.sessions.list() }
 
 // unauthenticated reports whether a client that has not proved its address may
 // be answered once more. A connection proves it.
 func (s *Server) unauthenticated(transport string, client netip.Addr) bool {
-	return transport != "udp" || s.mayAnswer == nil || s.mayAnswer(client)
+	if transport != "udp" || s.mayAnswer == nil || s.mayAnswer(client) {
+		return true
+	}
+	s.tally.unanswered.Add(1)
+	return false
 }
 
 // buckets returns what a new allocation of user has to pass, from peers and to

@@ -21,6 +21,7 @@ const (
 	EndExpired  = "expired"           // its lifetime passed without a Refresh
 	EndDeleted  = "deleted by client" // Refresh with lifetime 0
 	EndGone     = "client gone"       // its stream closed
+	EndKicked   = "kicked"            // End or EndUser
 	EndLimit    = "session limit"     // it lived as long as Limits.Session lets it
 	EndShutdown = "shutdown"          // the server closed
 )
@@ -34,6 +35,7 @@ type Session struct {
 	Relay     netip.AddrPort // the relayed transport address, as advertised
 	Transport string         // between client and server: udp, tcp, tls or dtls
 	Created   time.Time
+	Peers     []netip.Addr // that it has permissions for
 
 	PacketsIn, BytesIn   uint64 // payload from peers
 	PacketsOut, BytesOut uint64 // payload to peers
@@ -46,7 +48,8 @@ type session struct {
 	client      net.Addr // Session.Client, as the gate's socket wants it
 	relay       *relay
 	family      byte
-	request     [stun.TransactionIDSize]byte // the Allocate that made it
+	key         stun.MessageIntegrity        // of the Allocate that made it
+	request     [stun.TransactionIDSize]byte // its transaction
 	reservation [8]byte                      // the token that it got, if any
 	channels    channels
 	permissions permissions
@@ -66,12 +69,17 @@ func (s *session) snapshot() Session {
 	return v
 }
 
+// why returns the reason for which s ends.
+func (s *session) why() string {
+	if r := s.reason.Load(); r != nil {
+		return *r
+	}
+	return EndExpired
+}
+
 // log writes the one line that a session leaves behind.
 func (s *session) log(log *slog.Logger) {
-	v, reason := s.snapshot(), EndExpired
-	if r := s.reason.Load(); r != nil {
-		reason = *r
-	}
+	v, reason := s.snapshot(), s.why()
 	log.Info("session ended", "id", v.ID, "user", v.Username, "label", v.Label, "client", v.Client, "relay", v.Relay,
 		"transport", v.Transport, "bytesIn", v.BytesIn, "bytesOut", v.BytesOut, "packetsIn", v.PacketsIn, "packetsOut", v.PacketsOut,
 		"denied", s.relay.denied.Load(), "overLimit", s.relay.over.Load(), "duration", time.Since(v.Created).Round(time.Millisecond), "reason", reason)
@@ -116,6 +124,7 @@ func (s *sessions) list() []Session {
 	list := make([]Session, len(all))
 	for i, v := range all {
 		list[i] = v.snapshot()
+		list[i].Peers = v.permissions.list()
 	}
 	return list
 }
@@ -143,13 +152,14 @@ func (g *gate) created(client, _ net.Addr, _, username, _ string, relayed net.Ad
 	_, label, _ := cred.Parse(username)
 	r := &g.request
 	s := &session{
-		gate: g, client: client, relay: g.opened, family: r.family, request: r.id, reservation: r.reservation,
+		gate: g, client: client, relay: g.opened, family: r.family, key: r.key, request: r.id, reservation: r.reservation,
 		Session: Session{
 			Username: username, Label: label, Client: r.from, Relay: addrPort(relayed),
 			Transport: g.transport, Created: time.Now(),
 		},
 	}
 	g.server.sessions.add(s)
+	g.server.tally.started.Add(1)
 	g.mu.Lock()
 	g.sessions[s.Client] = s
 	g.mu.Unlock()
@@ -173,7 +183,7 @@ func (g *gate) created(client, _ net.Addr, _, username, _ string, relayed net.Ad
 		g.mu.Unlock()
 		g.hold(s.Client, false)
 		s.log(g.server.log)
-		g.server.sessions.remove(s)
+		g.server.retire(s)
 	})
 	if !g.hold(s.Client, true) { // the connection ended while its Allocate was waiting
 		go g.end(s, EndGone)

@@ -140,6 +140,13 @@ func (s *streams) conn(client netip.AddrPort) *stream {
 	return s.conns[client]
 }
 
+// count returns how many connections are open.
+func (s *streams) count() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.conns)
+}
+
 // read hands on one frame after the other until the connection fails or sends
 // something that is none.
 func (s *streams) read(c *stream) error {

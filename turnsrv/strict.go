@@ -38,9 +38,10 @@ const (
 // refusal is what a request is answered with instead of being handed to pion.
 // The zero refusal lets it pass.
 type refusal struct {
-	code    stun.ErrorCode
-	unknown stun.UnknownAttributes // with 420
-	why     string                 // for the log
+	code      stun.ErrorCode
+	unknown   stun.UnknownAttributes // with 420
+	alternate netip.AddrPort         // with 300
+	why       string                 // for the log
 }
 
 // judge checks a request that is authenticated, with a nonce that is good,
@@ -88,6 +89,9 @@ func (g *gate) judgeAllocate(m *stun.Message, r *request, s *session) refusal {
 	}
 	if g.server.relays(r.family) == nil {
 		return refusal{code: stun.CodeAddrFamilyNotSupported, why: "no relays of that address family"}
+	}
+	if a := g.server.alternate; g.server.draining.Load() && a.IsValid() && family(a.Addr()) == family(r.from.Addr()) {
+		return refusal{code: stun.CodeTryAlternate, alternate: a, why: "the server is shutting down"}
 	}
 	if g.server.draining.Load() {
 		return refusal{code: codeCapacity, why: "the server is shutting down"}
