@@ -195,8 +195,11 @@ func (g *gate) begin(r request, b []byte, s *session) int {
 func (g *gate) authenticate(m *stun.Message, from netip.AddrPort) (username string, key stun.MessageIntegrity, why string) {
 	user, _ := m.Get(stun.AttrUsername)
 	realm, _ := m.Get(stun.AttrRealm)
-	username = string(user[:min(len(user), maxUsername)])
-	if string(realm) != g.server.realm {
+	username = string(user[:min(len(user), cred.MaxUsername)])
+	switch {
+	case len(user) > cred.MaxUsername:
+		return username, nil, "the username is too long"
+	case string(realm) != g.server.realm:
 		return username, nil, "another realm"
 	}
 	if s := g.session(from); s != nil && m.Type.Method != stun.MethodAllocate && s.Username == username && s.key.Check(m) == nil {
@@ -227,10 +230,6 @@ func (g *gate) passwords(username string) (passwords []string, why string) {
 	}
 	return g.server.secrets.Load().Passwords(username), "wrong password, or a secret that this server does not have"
 }
-
-// maxUsername is the longest username that is logged, in bytes; those that
-// package cred makes are shorter.
-const maxUsername = 128
 
 // refuse answers r itself, and returns 0: nothing for pion.
 func (g *gate) refuse(r request, to net.Addr, refused refusal) int {

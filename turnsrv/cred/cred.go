@@ -19,10 +19,15 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // MaxLabel is the longest label, in bytes.
 const MaxLabel = 64
+
+// MaxUsername is the longest username that Parse reads, in bytes.
+const MaxUsername = 256
 
 // maxExpiryDigits bounds the number in a username: 12 digits reach the year 33658.
 const maxExpiryDigits = 12
@@ -31,8 +36,9 @@ var (
 	// ErrLabel is returned for a label with other characters than
 	// A-Z a-z 0-9 . _ ~ @ - or more than MaxLabel of them.
 	ErrLabel = errors.New("a label has at most 64 of the characters A-Z a-z 0-9 . _ ~ @ -")
-	// ErrUsername is returned for a username that is not of the form <unix time>:<label>.
-	ErrUsername = errors.New("not of the form <unix time of expiry>:<label>")
+	// ErrUsername is returned for a username that is not of the form <unix time> or
+	// <unix time>:<name>.
+	ErrUsername = errors.New("not of the form <unix time of expiry>:<name>")
 	// ErrNoSecret is returned by NewSecrets when none is given.
 	ErrNoSecret = errors.New("no secret")
 )
@@ -86,11 +92,13 @@ func passwordUnder(key []byte, username string) string {
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// Parse splits a username into its expiry and its label. It returns ErrUsername
-// for anything that Issue would not have made.
-func Parse(username string) (expires time.Time, label string, err error) {
-	digits, label, found := strings.Cut(username, ":")
-	if !found || digits == "" || len(digits) > maxExpiryDigits || !ValidLabel(label) {
+// Parse splits a username into its expiry and the name behind it. Other issuers
+// put more into the name than a label may have (Matrix a user id with colons,
+// some nothing at all), so any printable text is read. It returns ErrUsername for
+// everything else.
+func Parse(username string) (expires time.Time, name string, err error) {
+	digits, name, _ := strings.Cut(username, ":")
+	if digits == "" || len(digits) > maxExpiryDigits || len(username) > MaxUsername || !printable(name) {
 		return time.Time{}, "", ErrUsername
 	}
 	var seconds int64
@@ -100,7 +108,16 @@ func Parse(username string) (expires time.Time, label string, err error) {
 		}
 		seconds = seconds*10 + int64(digits[i]-'0')
 	}
-	return time.Unix(seconds, 0), label, nil
+	return time.Unix(seconds, 0), name, nil
+}
+
+func printable(s string) bool {
+	for _, r := range s {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return false
+		}
+	}
+	return true
 }
 
 // ValidLabel reports whether label can be part of a username:

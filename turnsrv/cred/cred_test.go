@@ -42,10 +42,13 @@ func TestParse(t *testing.T) {
 		{username: "1:", expires: 1},
 		{username: "1:a.b_c~d@e-f", expires: 1, label: "a.b_c~d@e-f"},
 		{username: "1:" + long, expires: 1, label: long},
-		{username: "1:" + long + "x", bad: true},
-		{username: "1:two words", bad: true},
-		{username: "1:a:b", bad: true},
-		{username: "1", bad: true},
+		{username: "1", expires: 1},
+		{username: "1:@alice:matrix.example", expires: 1, label: "@alice:matrix.example"},
+		{username: "1:two words", expires: 1, label: "two words"},
+		{username: "1:Zoë", expires: 1, label: "Zoë"},
+		{username: "1:" + strings.Repeat("x", MaxUsername-2), expires: 1, label: strings.Repeat("x", MaxUsername-2)},
+		{username: "1:" + strings.Repeat("x", MaxUsername-1), bad: true},
+		{username: "1:\xff", bad: true},
 		{username: "", bad: true},
 		{username: ":alice", bad: true},
 		{username: "-1:alice", bad: true},
@@ -98,8 +101,8 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		again, _, err := s.Issue(label, expires)
-		if err != nil {
-			t.Fatalf("Parse took %q, Issue refuses its label: %v", username, err)
+		if err != nil || label == "" {
+			return // of another issuer
 		}
 		if strings.TrimLeft(username, "0") != strings.TrimLeft(again, "0") {
 			t.Errorf("Parse(%q) issues %q", username, again)
