@@ -92,11 +92,18 @@ func TestDocumentListsEverySetting(t *testing.T) {
 		return
 	}
 	if !*update {
-		t.Fatalf("the table in %s is not what the program says: run go test ./lab/packaging -run %s -update\ngot:\n%s\nwant:\n%s", file, t.Name(), got, want.String())
+		t.Fatalf("the table in %s is not what the program says: run go test ./lab/packaging -run %s -update\nonly in the table:\n%s\nmissing there:\n%s",
+			file, t.Name(), without(got, want.String()), without(want.String(), got))
 	}
 	if err := os.WriteFile(filepath.Join(root(t), file), []byte(strings.Replace(text, got, want.String(), 1)), 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// without returns the lines of text that other has not.
+func without(text, other string) string {
+	there := lines(other)
+	return strings.Join(slices.DeleteFunc(lines(text), func(line string) bool { return slices.Contains(there, line) }), "\n")
 }
 
 // TestDocumentListsEveryEnd compares the reasons of 'session ended' with those
