@@ -228,7 +228,7 @@ class Room extends EventTarget {
     this.#ended.abort();
     if (this.#socket) this.#socket.onmessage = this.#socket.onclose = null;
     this.#socket?.close();
-    for (const id of this.#known.keys()) this.#remove(id, "closed");
+    for (const id of this.#known.keys()) this.#remove(id, "own");
     this.#become("closed");
   }
 
@@ -270,7 +270,7 @@ class Room extends EventTarget {
  *   open     the data channel is open
  *   message  a string or an ArrayBuffer from the data channel
  *   signal   data that it sent through the server as `message`
- *   left     the reason; the connection is closed. After "renewed" and "rejoined" another Peer follows
+ *   left     the reason that the server gives, "own" if it was us, or "renewed" or "rejoined" and another Peer follows
  */
 class Peer extends EventTarget {
   stream = new MediaStream(); // what it sends
@@ -326,7 +326,7 @@ class Peer extends EventTarget {
   }
 
   /** Ends the connection; the room does so when the peer leaves. */
-  close(reason = "closed") {
+  close(reason) {
     clearTimeout(this.#timer);
     this.pc.onconnectionstatechange = this.pc.onicecandidate = this.pc.onnegotiationneeded = null;
     this.pc.close();

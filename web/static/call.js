@@ -160,7 +160,7 @@ function meet(peer) {
   peer.addEventListener("left", ({ detail }) => {
     tile.leave();
     alone();
-    if (!["closed", "renewed", "rejoined"].includes(detail)) say(`${who} left.`, true);
+    if (!["own", "renewed", "rejoined"].includes(detail)) say(`${who} left.`, true);
   });
 }
 
@@ -187,7 +187,7 @@ function say(text, keep = false) {
 
 // --- tools
 
-const relayBoxes = () => [...document.querySelectorAll("input.relay")];
+function relayBoxes() { return [...document.querySelectorAll("input.relay")]; }
 
 function sent(kind) {
   room?.replaceTrack(kind, media[kind]);

@@ -1,0 +1,56 @@
+// Two people call each other, once over any path and once over relays alone.
+//
+// Input: url of the server, browsers (two names; the second comes later).
+// Result: for each of the two calls what the panel and getStats say on both
+// sides, and how loud the first was before and after being muted.
+import { launch, run } from './driver.mjs';
+import { Person } from './call-person.mjs';
+
+run(async ({ url, browsers }) => {
+  const running = {};
+  const origin = new URL(url).origin;
+  for (const name of new Set(browsers)) running[name] = await launch(name, { media: true, trust: origin });
+  const calls = [];
+  for (const relay of [false, true]) calls.push(await call(browsers.map((name) => running[name]), url, relay));
+  return { calls };
+}, 85_000);
+
+async function call(browsers, url, relay) {
+  const room = relay ? 'pair&relay' : 'pair';
+  const anna = await Person.open(browsers[0], url, `${room}&name=Anna`);
+  const bob = await Person.open(browsers[1], url, `${room}&name=Bob`);
+  await anna.enter();
+  await bob.enter();
+  const both = [anna, bob];
+  for (const p of both) await p.sees(1);
+  const flows = [];
+  for (const p of both) flows.push(await p.plays(1));
+  await anna.says('Hello Bob');
+  await bob.hears('Anna', 'Hello Bob');
+  await bob.says('Hello Anna');
+  await anna.hears('Bob', 'Hello Anna');
+  const paths = [];
+  for (const p of both) paths.push(await p.path());
+
+  const loud = await bob.loudness();
+  await anna.press('#mic');
+  await bob.tile('Anna', 'audio', 'off');
+  await bob.loudness(); // what was on its way
+  const muted = await bob.loudness();
+  await anna.press('#mic');
+  await bob.tile('Anna', 'audio', 'on');
+
+  await anna.press('#cam');
+  await bob.tile('Anna', 'video', 'off');
+  await anna.press('#cam');
+  await bob.tile('Anna', 'video', 'on');
+  await bob.plays(1);
+
+  await anna.press('#leave');
+  await bob.until(() => document.querySelectorAll('#tiles .tile').length === 1);
+  await bob.hears('', 'Anna left.');
+  await anna.until(() => document.getElementById('lobby-title').innerText === 'You left the call');
+  const errors = both.flatMap((p) => p.errors);
+  for (const p of both) await p.page.close();
+  return { relay, paths, loud, muted, flows, errors };
+}
