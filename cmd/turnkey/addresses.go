@@ -99,6 +99,21 @@ func findPublic(bound []netip.Addr, ifaces []ifaceAddr, outbound netip.Addr) pub
 	return public{loopback, "loopback; no interface has another IPv4 address", hint}
 }
 
+// findIPv6 chooses the address of IPv6 relays among those that are bound: a
+// public one, else any but loopback, else none. IPv6 has no 1:1 NAT to look for.
+func findIPv6(bound []netip.Addr) (found netip.Addr) {
+	for _, a := range bound {
+		switch {
+		case !a.Is6() || a.IsLoopback():
+		case isPublic(a):
+			return a
+		case !found.IsValid():
+			found = a
+		}
+	}
+	return found
+}
+
 // isPublic reports whether a relay may reach a by default, which is when it is
 // of no special purpose.
 func isPublic(a netip.Addr) bool {

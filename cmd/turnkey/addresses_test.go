@@ -64,3 +64,15 @@ func TestRelayBind(t *testing.T) {
 		t.Errorf("bound to loopback only: got %v, want 127.0.0.1", got)
 	}
 }
+
+func TestFindIPv6(t *testing.T) {
+	for want, bound := range map[string][]netip.Addr{
+		"2a00:1450::1": addrs("127.0.0.1", "::1", "fd00::1", "2a00:1450::1"),
+		"fd00::1":      addrs("8.8.4.4", "fd00::1", "fd00::2"),
+		"invalid IP":   addrs("127.0.0.1", "::1", "8.8.4.4"),
+	} {
+		if got := findIPv6(bound); got.String() != want {
+			t.Errorf("%v: got %v, want %s", bound, got, want)
+		}
+	}
+}

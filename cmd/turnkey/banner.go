@@ -93,6 +93,9 @@ func (s *server) announce(w io.Writer, asJSON bool) error {
 	if s.around.public.hint != "" {
 		fmt.Fprintf(&b, "              %s\n", s.around.public.hint)
 	}
+	if s.around.relay6.IsValid() {
+		fmt.Fprintf(&b, "              %s for IPv6 relays\n", s.around.relay6)
+	}
 	fmt.Fprintf(&b, "  listening   %s\n", join(s.around.listen))
 	fmt.Fprintf(&b, "  calls       %d at once with both sides relayed, two ports each (TURNKEY_RELAY_PORTS)\n\n", st.Calls)
 	fmt.Fprintf(&b, "  Ports to open in the firewall:\n")

@@ -150,6 +150,7 @@ func (s *server) prepare() (err error) {
 
 func (s *server) turnConfig() turnsrv.Config {
 	return turnsrv.Config{
+		IPv6:        s.ipv6Relays(),
 		PacketConns: s.sockets.turnUDP,
 		Listeners:   s.sockets.turnTCP,
 		STUN:        func(conn net.PacketConn) net.PacketConn { return stunsrv.Wrap(conn, s.limit) },
@@ -167,6 +168,15 @@ func (s *server) turnConfig() turnsrv.Config {
 		Unauthenticated: s.limit.Allow,
 		Log:             s.log,
 	}
+}
+
+// ipv6Relays says how IPv6 relays are made, or nil if this machine has no address
+// for them.
+func (s *server) ipv6Relays() *turnsrv.Relays {
+	if !s.around.relay6.IsValid() {
+		return nil
+	}
+	return &turnsrv.Relays{Listen: listenRelay(s.around.relay6), Advertise: func() netip.Addr { return s.around.relay6 }}
 }
 
 func (s *server) ice(label string, ttl time.Duration) (web.Session, error) {

@@ -96,6 +96,6 @@ func explainBind(setting string, err error) error {
 // listenRelay returns a function that opens relay sockets on addr.
 func listenRelay(addr netip.Addr) func(port uint16) (net.PacketConn, error) {
 	return func(port uint16) (net.PacketConn, error) {
-		return net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, port)))
+		return net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, port)))
 	}
 }

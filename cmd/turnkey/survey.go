@@ -16,7 +16,8 @@ import (
 // advertise, and which name to put into URLs.
 type surroundings struct {
 	listen []netip.Addr
-	relay  netip.Addr   // relay sockets are bound to it
+	relay  netip.Addr   // IPv4 relay sockets are bound to it
+	relay6 netip.Addr   // IPv6 relay sockets are bound to it and advertised at it; invalid = none
 	own    []netip.Addr // of this machine's interfaces
 	host   string
 
@@ -37,6 +38,7 @@ func survey(cfg configs.Config) (*surroundings, error) {
 		s.own = append(s.own, i.addr)
 	}
 	s.public = findPublic(s.listen, ifaces, towards)
+	s.relay6 = findIPv6(s.listen)
 	s.relay = relayBind(s.public.addr, s.listen, towards)
 	switch p := cfg.PublicIP; {
 	case p.Addr.IsValid():
