@@ -37,7 +37,9 @@ function launchChromium({ media, trust, mdns }) {
   if (media) args.push('--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream');
   if (trust) args.push(`--unsafely-treat-insecure-origin-as-secure=${trust}`);
   if (!mdns) args.push('--disable-features=WebRtcHideLocalIpsWithMdns');
-  return puppeteer.launch({ browser: 'chrome', executablePath: '/usr/bin/chromium', pipe: true, args });
+  return puppeteer.launch({
+    browser: 'chrome', executablePath: '/usr/bin/chromium', defaultViewport: null, pipe: true, args,
+  });
 }
 
 function launchFirefox({ media, trust, mdns }) {
@@ -52,22 +54,22 @@ function launchFirefox({ media, trust, mdns }) {
   }
   if (!mdns) prefs['media.peerconnection.ice.obfuscate_host_addresses'] = false;
   return puppeteer.launch({
-    browser: 'firefox', executablePath: '/usr/bin/firefox-esr', extraPrefsFirefox: prefs,
+    browser: 'firefox', executablePath: '/usr/bin/firefox-esr', defaultViewport: null, extraPrefsFirefox: prefs,
     env: { ...process.env, MOZ_HEADLESS: '1' },
   });
 }
 
-// openPage opens url in a new tab and throws unless it answers with 2xx.
-//   width, height  of the viewport in CSS pixels
-//   scheme         'light' or 'dark'
-export async function openPage(browser, url, { width = 1280, height = 800, scheme } = {}) {
+// openPage opens url in a new tab and throws if it answers, but not with 2xx.
+//   width, height  of the viewport in CSS pixels; not in Firefox before 144
+//   scheme         'light' or 'dark'; only in Chromium
+export async function openPage(browser, url, { width, height, scheme } = {}) {
   const page = await browser.newPage();
   page.setDefaultTimeout(30_000);
   page.on('pageerror', (err) => process.stderr.write(`error in ${url}: ${err.message}\n`));
-  await page.setViewport({ width, height });
+  if (width && height) await page.setViewport({ width, height });
   if (scheme) await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
   const response = await page.goto(url);
-  if (!response.ok()) throw new Error(`${url} answered ${response.status()}`);
+  if (response && !response.ok()) throw new Error(`${url} answered ${response.status()}`);
   return page;
 }
 

@@ -3,17 +3,18 @@
 //
 // Input: url of a page of the server, browsers (two names), transport (of
 // the TURN URL that is left in: udp or tcp), messages and size (bytes of
-// each), spoil (true: with a wrong credential).
+// each), label (begins those of the credentials), spoil (true: with a wrong
+// credential).
 // Result: for each side, what it sent and received and its selected
 // candidate pair.
 import { launch, openPage, run, within } from './driver.mjs';
 
-run(async ({ url, browsers, transport, messages, size, spoil }) => {
+run(async ({ url, browsers, transport, messages, size, label, spoil }) => {
   const running = {};
   for (const name of new Set(browsers)) running[name] = await launch(name);
   const sides = await Promise.all(browsers.map(async (name, i) => {
     const page = await openPage(running[name], url);
-    await page.evaluate(prepare, { transport, messages, size, spoil, label: `${name}-${i}` });
+    await page.evaluate(prepare, { transport, messages, size, spoil, label: `${label}-${i}` });
     return page;
   }));
   const [a, b] = sides;
@@ -67,7 +68,10 @@ async function prepare({ transport, messages, size, spoil, label }) {
     };
   });
   lab.exchange = async () => {
-    for (let i = 0; i < messages; i++) channel.send(new Uint8Array(size).fill(i));
+    for (let i = 0; i < messages; i++) {
+      if (channel.bufferedAmount > 1 << 20) await new Promise((resolve) => { channel.onbufferedamountlow = resolve; });
+      channel.send(new Uint8Array(size).fill(i));
+    }
     await complete;
     return true;
   };
