@@ -24,7 +24,8 @@ var turnSendAt = [...]time.Duration{
 // fault is a stage that failed.
 type fault struct {
 	stage  string
-	code   int // STUN error code, 0 none
+	code   int            // STUN error code, 0 none
+	at     netip.AddrPort // of the server, where it was connected to
 	reason string
 	err    error
 }

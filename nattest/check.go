@@ -3,14 +3,11 @@ package nattest
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/pion/stun/v3"
 )
 
 // Check tests everything a server advertises: HTTP, each STUN endpoint, each
@@ -34,16 +31,23 @@ func Check(ctx context.Context, c Config) (*CheckReport, error) {
 		f := c.discover(ctx, t)
 		eps, notes := c.stunEndpoints(ctx, t, f, addrs)
 		r.Server = describe(t, f, addrs, eps, notes)
-		var api, stuns, turns []Item
+		var api, stuns []Item
 		var wg sync.WaitGroup
+		var seen []observation
+		var urls []URLReport
+		relayPorts := Item{Name: "relay_ports", Target: "relay ports from here", State: "not_tested", Reason: "no allocation over UDP to test them with"}
 		wg.Go(func() { api = c.checkHTTP(ctx, t, f) })
-		wg.Go(func() { stuns = c.checkSTUN(ctx, eps) })
-		wg.Go(func() { turns = c.checkTURN(ctx, f, addrs) })
+		wg.Go(func() { stuns, seen = c.checkSTUN(ctx, eps) })
+		wg.Go(func() { urls = c.verifyURLs(ctx, f, c.relayPortTest(f, addrs, &relayPorts)) })
 		wg.Wait()
-		r.Checks = slices.Concat(api, stuns, turns)
+		for _, o := range seen {
+			f.heard = append(f.heard, o.heard()...)
+		}
+		explain(urls, &f)
+		r.Checks = slices.Concat(api, stuns, turns(f, urls, relayPorts))
 	}
 	if ctx.Err() != nil {
-		return nil, &Error{Reason: "checking " + t.host, Hint: "the check was interrupted", Err: ctx.Err()}
+		return nil, &Error{Reason: "the check of " + t.host + " was interrupted", Err: ctx.Err()}
 	}
 	r.OK = !slices.ContainsFunc(r.Checks, func(it Item) bool { return it.State == "failed" })
 	r.DurationMS = time.Since(start).Milliseconds()
@@ -60,7 +64,7 @@ func describe(t target, f facts, addrs []netip.Addr, eps []netip.AddrPort, notes
 		s.STUN = []netip.AddrPort{}
 	}
 	if d := f.skew; d.Abs() >= 30*time.Second {
-		s.Notes = append(s.Notes, fmt.Sprintf("this machine's clock and the server's differ by %s", d.Abs()))
+		s.Notes = append(s.Notes, fmt.Sprintf("this machine's clock and the server's differ by %s", span(d)))
 	}
 	if addr, err := netip.ParseAddr(t.host); f.clear && (err == nil && public(addr) || err != nil && t.host != "localhost") {
 		s.Notes = append(s.Notes, "the key went over plain http, where others may read it")
@@ -108,17 +112,16 @@ func (c *Config) checkHTTP(ctx context.Context, t target, f facts) []Item {
 }
 
 // checkSTUN asks every STUN endpoint from one socket of its family.
-func (c *Config) checkSTUN(ctx context.Context, eps []netip.AddrPort) []Item {
+func (c *Config) checkSTUN(ctx context.Context, eps []netip.AddrPort) (out []Item, seen []observation) {
 	one := *c
 	one.Trials = 1
 	families := [2][]netip.AddrPort{only(eps, netip.Addr.Is4), only(eps, netip.Addr.Is6)}
-	var seen [2]observation
+	seen = make([]observation, len(families))
 	var wg sync.WaitGroup
 	for i, network := range []string{"udp4", "udp6"} {
 		wg.Go(func() { seen[i] = one.observe(ctx, network, families[i]) })
 	}
 	wg.Wait()
-	var out []Item
 	for i, o := range seen {
 		for _, ep := range families[i] {
 			it := Item{Name: "stun", Target: ep.String(), State: "not_tested", Reason: o.why}
@@ -135,7 +138,7 @@ func (c *Config) checkSTUN(ctx context.Context, eps []netip.AddrPort) []Item {
 			out = append(out, it)
 		}
 	}
-	return out
+	return out, seen
 }
 
 func stunItem(a Answer) Item {
@@ -146,74 +149,4 @@ func stunItem(a Answer) Item {
 		Name: "stun", Target: a.Endpoint.String(), State: "failed", Reason: fmt.Sprintf("no answer to %d requests over UDP", a.Sends),
 		Hint: fmt.Sprintf("open UDP port %d in the server's firewall and its cloud's; UDP may also be blocked on the way", a.Endpoint.Port()),
 	}
-}
-
-// checkTURN verifies every URL, and through the first over UDP that the relay
-// ports let packets in.
-func (c *Config) checkTURN(ctx context.Context, f facts, server []netip.Addr) []Item {
-	if len(f.urls) == 0 {
-		why := "the HTTP API does not answer"
-		if f.base != "" {
-			why = "no credentials"
-		}
-		return []Item{{Name: "turn", Target: "TURN", State: "not_tested", Reason: why}}
-	}
-	by := slices.IndexFunc(f.urls, func(u turnURL) bool { return u.Scheme == stun.SchemeTypeTURN && u.Proto == stun.ProtoTypeUDP })
-	ports := Item{Name: "relay_ports", Target: "relay ports from here", State: "not_tested", Reason: "no allocation over UDP to test them with"}
-	reports := c.verifyURLs(ctx, f, func(ctx context.Context, i int, a *allocation) {
-		if i == by {
-			ports = c.checkRelayPort(ctx, a, server)
-		}
-	})
-	var out []Item
-	for _, u := range reports {
-		out = append(out, Item{Name: "turn", Target: u.URL, State: u.State, MS: u.RTTMS, Reason: u.Reason, Hint: u.Hint, TURN: &u})
-	}
-	return append(out, ports)
-}
-
-// checkRelayPort sends from a socket of its own, as a peer without TURN would,
-// to the relayed address. Relay to relay passes inside the server, so only
-// this sees a firewall in front of the relay ports.
-func (c *Config) checkRelayPort(ctx context.Context, a *allocation, server []netip.Addr) Item {
-	it := Item{Name: "relay_ports", Target: "UDP from here to relay " + a.relayed.String(), State: "not_tested"}
-	me := a.mapped.Addr()
-	if !me.IsValid() || me == a.relayed.Addr() || me.IsLoopback() || slices.Contains(server, me) {
-		it.Reason = "this is the server's own machine; run the check from another network"
-		return it
-	}
-	network := "udp4"
-	if a.relayed.Addr().Is6() {
-		network = "udp6"
-	}
-	if me.BitLen() != a.relayed.Addr().BitLen() {
-		it.Reason = "the relayed address is of another family than this connection"
-		return it
-	}
-	local, _, why := c.egress(ctx, network, []netip.AddrPort{a.relayed})
-	if why != "" {
-		it.Reason = why
-		return it
-	}
-	if f := a.permit(ctx, a.mapped); f != nil {
-		it.Reason = "the server does not take " + me.String() + " as a peer: " + f.reason
-		if f.code == 403 {
-			it.Hint = "private and reserved addresses are denied unless TURNKEY_ALLOW_PEERS names them; run the check from the internet"
-		}
-		return it
-	}
-	s, err := c.ListenPacket(ctx, network, net.JoinHostPort(local.String(), "0"))
-	if err != nil {
-		it.Reason = "no UDP socket could be opened: " + clean(err.Error())
-		return it
-	}
-	defer s.Close()
-	payload := newPayload()
-	err = repeat(ctx, &packetLink{PacketConn: s, server: a.relayed}, a, func(int) ([]byte, error) { return payload, nil },
-		func(raw []byte) bool { _, ok := delivered(raw, payload); return ok })
-	if it.State = "ok"; err != nil {
-		it.State, it.Reason = "failed", "a packet from here does not arrive, though packets between relays do"
-		it.Hint = "open UDP TURNKEY_RELAY_PORTS (49160-49359) in the server's firewall and its cloud's; if this network blocks such ports itself, check from another"
-	}
-	return it
 }

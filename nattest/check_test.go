@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/stun/v3"
 	"github.com/pion/transport/v4/vnet"
 )
 
@@ -34,7 +35,23 @@ func TestCheckNamesTheCause(t *testing.T) {
 		"all is well": {},
 		"relay range closed from outside": {
 			lab:  lab{filter: func(c vnet.Chunk) bool { return !relayRange(c) }},
-			fail: map[string]string{"relay_ports UDP from here to relay " + serverA: "TURNKEY_RELAY_PORTS"},
+			fail: map[string]string{"relay_ports UDP from here to relay " + serverA: "open UDP 49160-49359 (TURNKEY_RELAY_PORTS)"},
+		},
+		"TURN filtered, STUN answered": {
+			lab: lab{filter: func(c vnet.Chunk) bool {
+				m, ok := decode(c.UserData())
+				return !ok || m.Type.Method != stun.MethodAllocate
+			}},
+			fail: map[string]string{"turn turn:server.test:3478?transport=udp": "at challenge: UDP port 3478 is open, for STUN is answered there"},
+			none: []string{"relay_ports"},
+		},
+		"long requests filtered": {
+			lab: lab{filter: func(c vnet.Chunk) bool {
+				m, ok := decode(c.UserData())
+				return !ok || m.Type != stun.NewType(stun.MethodAllocate, stun.ClassRequest) || !m.Contains(stun.AttrMessageIntegrity)
+			}},
+			fail: map[string]string{"turn turn:server.test:3478?transport=udp": "at allocate: the first request was answered"},
+			none: []string{"relay_ports"},
 		},
 		"relay range closed inside too": {
 			lab: lab{filter: func(c vnet.Chunk) bool {
@@ -175,7 +192,7 @@ func TestRelayPortNeedsAnotherMachine(t *testing.T) {
 		{"[2001:db8::1]:1", "203.0.113.10:2", "203.0.113.10", "another family"},
 	} {
 		a := &allocation{mapped: at(tt.mapped), relayed: at(tt.relayed)}
-		it := (&Config{}).checkRelayPort(context.Background(), a, []netip.Addr{netip.MustParseAddr(tt.server)})
+		it := (&Config{}).checkRelayPort(context.Background(), a, facts{}, []netip.Addr{netip.MustParseAddr(tt.server)})
 		if it.State != "not_tested" || !strings.Contains(it.Reason, tt.want) {
 			t.Errorf("%+v: got %s: %s", tt, it.State, it.Reason)
 		}
@@ -193,12 +210,32 @@ func TestHintCredential(t *testing.T) {
 		"expired by this clock":    {at(-time.Minute), facts{}, "expired at 2023-11-14T22:12:20Z by this machine's clock"},
 		"expired by the server's":  {at(time.Minute), facts{date: now, skew: time.Hour}, "by the HTTP server's clock"},
 		"fresh by the server's":    {at(-time.Minute), facts{date: now, skew: -time.Hour}, "wrong secret"},
-		"clocks differ":            {at(time.Minute), facts{date: now, skew: -time.Hour}, "differs from the HTTP server's by 1h0m0s"},
+		"clocks differ a little":   {at(time.Minute), facts{date: now, skew: -time.Minute}, "; this machine's clock differs from the HTTP server's by 60 seconds"},
+		"clocks differ":            {at(time.Minute), facts{date: now, skew: -time.Hour}, "^this machine's clock differs from the HTTP server's by 60 minutes: set the wrong one right first; wrong secret"},
+		"clocks differ, expired":   {at(time.Minute), facts{date: now, skew: 24 * time.Hour}, "^this machine's clock differs from the HTTP server's by 24 hours: set the wrong one right first; the credential expired"},
 		"fresh":                    {at(time.Minute), facts{}, "TURNKEY_SECRET"},
 		"username without a clock": {"alice", facts{}, "TURNKEY_SECRET"},
 	} {
-		if got := hintCredential(tt.user, &tt.f, now); !strings.Contains(got, tt.want) {
+		if got := hintCredential(tt.user, &tt.f, now); !strings.Contains("^"+got, tt.want) {
 			t.Errorf("%s: got %q, want it to say %q", name, got, tt.want)
+		}
+	}
+}
+
+func TestHintRelayPorts(t *testing.T) {
+	known := facts{doc: document{relayPorts: "50000-50099"}}
+	at := netip.MustParseAddr
+	for _, tt := range []struct {
+		relayed string
+		f       facts
+		want    string
+	}{
+		{"203.0.113.10", known, "open UDP 50000-50099 (TURNKEY_RELAY_PORTS) in the server's firewall"},
+		{"203.0.113.10", facts{}, "open the UDP ports of TURNKEY_RELAY_PORTS in the server's firewall"},
+		{"203.0.113.99", known, "is 203.0.113.99 the server's public address (TURNKEY_PUBLIC_IP)? If so, open UDP 50000-50099"},
+	} {
+		if got := hintRelayPorts(at(tt.relayed), tt.f, []netip.Addr{at("203.0.113.10")}); !strings.HasPrefix(got, tt.want) {
+			t.Errorf("%s: got %q, want %q", tt.relayed, got, tt.want)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/pion/stun/v3"
 )
@@ -75,22 +76,31 @@ func (l *urlList) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*[]string)(l))
 }
 
-// parseNattest reads /nattest.json; nil when it says nothing usable. Members
+// document is what /nattest.json says.
+type document struct {
+	stun       []string // host:port
+	relayPorts string   // first-last, "" unknown
+}
+
+// parseNattest reads /nattest.json; zero when it says nothing usable. Members
 // this version does not know are ignored, another schema is not read.
-func parseNattest(body []byte) []string {
+func parseNattest(body []byte) (d document) {
 	var doc struct {
-		Schema int      `json:"schema"`
-		STUN   []string `json:"stun"`
+		Schema     int      `json:"schema"`
+		STUN       []string `json:"stun"`
+		RelayPorts string   `json:"relayPorts"`
 	}
 	if json.Unmarshal(body, &doc) != nil || doc.Schema != 1 {
-		return nil
+		return d
 	}
-	var out []string
+	if first, last, found := strings.Cut(doc.RelayPorts, "-"); found && validPort(first) && validPort(last) {
+		d.relayPorts = doc.RelayPorts
+	}
 	for _, s := range doc.STUN {
 		host, port, err := net.SplitHostPort(s)
-		if err == nil && validPort(port) && (host == "" || validHost(host)) && len(out) < maxEndpoints {
-			out = append(out, s)
+		if err == nil && validPort(port) && (host == "" || validHost(host)) && len(d.stun) < maxEndpoints {
+			d.stun = append(d.stun, s)
 		}
 	}
-	return out
+	return d
 }

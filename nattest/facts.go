@@ -29,9 +29,11 @@ type facts struct {
 	refusal string        // why /v1/ice gave no servers
 	clear   bool          // the key went over plain http to an address that is not local
 	urls    []turnURL     // the TURN URLs, in the server's order
-	stun    []string      // host:port from /nattest.json, nil when there is none
+	doc     document      // /nattest.json, zero when there is none
 	skew    time.Duration // server's clock minus this machine's, from the Date header
 	date    time.Time     // that header, zero when missing
+
+	heard []netip.AddrPort // STUN endpoints that answered, known once all tests have ended
 }
 
 // turnURL is one URL of /v1/ice with its credential.
@@ -91,13 +93,13 @@ func (c *Config) ask(ctx context.Context, b base) facts {
 		f.refusal = "the key is not sent over plain http to a name that may have https; to send it, name " + b.url
 	}
 	f.clear = key != "" && strings.HasPrefix(b.url, "http:")
-	doc := make(chan []string, 1)
+	doc := make(chan document, 1)
 	go func() {
-		var list []string
+		var d document
 		if resp, body, err := c.get(ctx, b.url+"/nattest.json", ""); err == nil && resp.StatusCode == http.StatusOK {
-			list = parseNattest(body)
+			d = parseNattest(body)
 		}
-		doc <- list
+		doc <- d
 	}()
 	resp, body, err := c.get(ctx, b.url+"/v1/ice", key)
 	if err != nil {
@@ -121,7 +123,7 @@ func (c *Config) ask(ctx context.Context, b base) facts {
 			f.refusal = iceRefusal(resp.StatusCode, key != "", message)
 		}
 	}
-	f.stun = <-doc
+	f.doc = <-doc
 	return f
 }
 
@@ -145,7 +147,7 @@ func (c *Config) get(ctx context.Context, url, key string) (*http.Response, []by
 // stunEndpoints lists every address of the server with every STUN port, the
 // endpoints of one address together. Notes say what could not be used.
 func (c *Config) stunEndpoints(ctx context.Context, t target, f facts, addrs []netip.Addr) (eps []netip.AddrPort, notes []string) {
-	list := f.stun
+	list := f.doc.stun
 	if len(list) == 0 {
 		list = []string{":3478", ":3479"}
 	}
@@ -155,7 +157,7 @@ func (c *Config) stunEndpoints(ctx context.Context, t target, f facts, addrs []n
 		if host != "" && host != t.host {
 			var err error
 			if as, err = c.lookup(ctx, host); err != nil {
-				notes = append(notes, "STUN host "+host+" could not be looked up: "+clean(err.Error()))
+				notes = append(notes, "STUN host "+host+" could not be looked up: "+plain(err))
 				continue
 			}
 		}

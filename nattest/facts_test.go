@@ -79,14 +79,19 @@ func TestParseICE(t *testing.T) {
 }
 
 func TestParseNattest(t *testing.T) {
-	for body, want := range map[string][]string{
-		`{"schema":1,"stun":["a:3478","[2001:db8::1]:3479",":1"],"more":1}`: {"a:3478", "[2001:db8::1]:3479", ":1"},
-		`{"schema":1,"stun":["a","a:0","a b:1",":x"]}`:                      nil,
-		`{"schema":2,"stun":["a:3478"]}`:                                    nil,
-		`{"stun":["a:3478"]}`:                                               nil,
-		`[]`:                                                                nil,
+	for body, want := range map[string]document{
+		`{"schema":1,"stun":["a:3478","[2001:db8::1]:3479",":1"],"more":1}`: {stun: []string{"a:3478", "[2001:db8::1]:3479", ":1"}},
+		`{"schema":1,"stun":["a","a:0","a b:1",":x"]}`:                      {},
+		`{"schema":1,"stun":[":1"],"relayPorts":"1-65535"}`:                 {stun: []string{":1"}, relayPorts: "1-65535"},
+		`{"schema":1,"relayPorts":"1-"}`:                                    {},
+		`{"schema":1,"relayPorts":"1-2-3"}`:                                 {},
+		`{"schema":1,"relayPorts":"1\u001b-2"}`:                             {},
+		`{"schema":1,"relayPorts":7}`:                                       {},
+		`{"schema":2,"stun":["a:3478"]}`:                                    {},
+		`{"stun":["a:3478"]}`:                                               {},
+		`[]`:                                                                {},
 	} {
-		if got := parseNattest([]byte(body)); !slices.Equal(got, want) {
+		if got := parseNattest([]byte(body)); !slices.Equal(got.stun, want.stun) || got.relayPorts != want.relayPorts {
 			t.Errorf("%s: got %v, want %v", body, got, want)
 		}
 	}
@@ -104,7 +109,7 @@ func TestSTUNEndpoints(t *testing.T) {
 	if want := "[203.0.113.10:3478 203.0.113.10:3479 [2001:db8::1]:3478 [2001:db8::1]:3479]"; fmt.Sprint(got) != want || notes != nil {
 		t.Errorf("defaults: got %v, %v; want %s", got, notes, want)
 	}
-	f := facts{stun: []string{"a.test:1", ":2", "two.test:1", "gone.test:1", "a.test:1"}}
+	f := facts{doc: document{stun: []string{"a.test:1", ":2", "two.test:1", "gone.test:1", "a.test:1"}}}
 	got, notes = c.stunEndpoints(context.Background(), target{host: "a.test"}, f, addrs[:1])
 	if want := "[203.0.113.10:1 203.0.113.10:2 203.0.113.20:1]"; fmt.Sprint(got) != want || len(notes) != 1 {
 		t.Errorf("told: got %v, %v; want %s and a note", got, notes, want)
@@ -154,8 +159,8 @@ func FuzzDocuments(f *testing.F) {
 				t.Errorf("got URL %q", u)
 			}
 		}
-		if n := len(parseNattest(body)); n > maxEndpoints {
-			t.Errorf("got %d endpoints", n)
+		if d := parseNattest(body); len(d.stun) > maxEndpoints || len(d.relayPorts) > 11 {
+			t.Errorf("got %d endpoints, relay ports %q", len(d.stun), d.relayPorts)
 		}
 	})
 }

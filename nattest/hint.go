@@ -3,6 +3,7 @@ package nattest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -10,6 +11,15 @@ import (
 
 	"github.com/pion/stun/v3"
 )
+
+// explain gives what failed its hint, once everything else is known.
+func explain(urls []URLReport, facts *facts) {
+	for i := range urls {
+		if u := &urls[i]; u.fault != nil {
+			u.Hint = hint(u.fault, u.test, facts, time.Now())
+		}
+	}
+}
 
 // hint is the likely fix of a failed stage of a TURN URL.
 func hint(f *fault, u turnURL, facts *facts, now time.Time) string {
@@ -31,7 +41,7 @@ func hint(f *fault, u turnURL, facts *facts, now time.Time) string {
 			return "the server does not allow its own relay addresses as peers: see TURNKEY_DENY_PEERS and TURNKEY_ALLOW_PEERS"
 		}
 	case "relay":
-		return "the server must reach its own relay ports at this address: open UDP TURNKEY_RELAY_PORTS (49160-49359), and check TURNKEY_PUBLIC_IP"
+		return "the server must reach its own relay ports at this address: open " + facts.relayPorts() + ", and check TURNKEY_PUBLIC_IP"
 	}
 	return ""
 }
@@ -42,10 +52,7 @@ func hintAllocate(f *fault, u turnURL, facts *facts, now time.Time) string {
 		if f.err == nil {
 			return ""
 		}
-		if timedOut(f.err) && u.Proto == stun.ProtoTypeUDP {
-			return fmt.Sprintf("open UDP port %d in the server's firewall and its cloud's; UDP may also be blocked on the way", u.Port)
-		}
-		return fmt.Sprintf("does TURN listen on port %d, or something else?", u.Port)
+		return hintSilence(f, u, facts)
 	case 300:
 		return "the server sends its clients to another one"
 	case 400, 401: // some servers answer a wrong password with 400
@@ -64,6 +71,23 @@ func hintAllocate(f *fault, u turnURL, facts *facts, now time.Time) string {
 	return ""
 }
 
+// hintSilence explains a request without an answer by what was answered.
+func hintSilence(f *fault, u turnURL, facts *facts) string {
+	switch udp := timedOut(f.err) && u.Proto == stun.ProtoTypeUDP; {
+	case udp && f.stage == "allocate":
+		return "the first request was answered, so the port is open: see the server's log; what is on the way may drop longer packets"
+	case udp && slices.Contains(facts.heard, f.at):
+		return fmt.Sprintf("UDP port %d is open, for STUN is answered there: what is on the way drops TURN, or TURN is switched off", u.Port)
+	case udp:
+		return fmt.Sprintf("open UDP port %d in the server's firewall and its cloud's; UDP may also be blocked on the way", u.Port)
+	}
+	return fmt.Sprintf("does TURN listen on port %d, or something else?", u.Port)
+}
+
+// clockMatters is the difference of clocks from which on the clocks are the
+// first suspects.
+const clockMatters = 5 * time.Minute
+
 // hintCredential explains a refused credential: expired by the server's clock
 // or this machine's, or signed with another secret.
 func hintCredential(username string, facts *facts, now time.Time) string {
@@ -71,15 +95,18 @@ func hintCredential(username string, facts *facts, now time.Time) string {
 	if !facts.date.IsZero() {
 		now, clock = now.Add(facts.skew), "the HTTP server's clock"
 	}
-	off := ""
+	first, last := "", ""
 	if skew := facts.skew.Abs(); !facts.date.IsZero() && skew >= 30*time.Second {
-		off = fmt.Sprintf("; this machine's clock differs from the HTTP server's by %s", skew)
+		off := fmt.Sprintf("this machine's clock differs from the HTTP server's by %s", span(skew))
+		if last = "; " + off; skew >= clockMatters {
+			first, last = off+": set the wrong one right first; ", ""
+		}
 	}
 	digits, _, _ := strings.Cut(username, ":")
 	unix, err := strconv.ParseInt(digits, 10, 64)
 	if err == nil && time.Unix(unix, 0).Before(now) {
-		return fmt.Sprintf("the credential expired at %s by %s: check the clocks and TURNKEY_CREDENTIAL_TTL%s",
-			time.Unix(unix, 0).UTC().Format(time.RFC3339), clock, off)
+		return fmt.Sprintf("%sthe credential expired at %s by %s: check the clocks and TURNKEY_CREDENTIAL_TTL%s",
+			first, time.Unix(unix, 0).UTC().Format(time.RFC3339), clock, last)
 	}
-	return "wrong secret: TURNKEY_SECRET must be the same where credentials are made and where TURN runs (or the TURN server's clock is ahead, and it takes them as expired)" + off
+	return first + "wrong secret: TURNKEY_SECRET must be the same where credentials are made and where TURN runs (or the TURN server's clock is ahead, and it takes them as expired)" + last
 }

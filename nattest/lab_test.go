@@ -208,7 +208,7 @@ func (l *lab) api() http.Handler {
 			http.NotFound(w, r)
 			return
 		}
-		fmt.Fprint(w, `{"schema":1,"stun":["server.test:3478","server.test:3479"]}`)
+		fmt.Fprint(w, `{"schema":1,"stun":["server.test:3478","server.test:3479"],"relayPorts":"49160-49359"}`)
 	})
 	mux.HandleFunc("GET /v1/ice", func(w http.ResponseWriter, r *http.Request) {
 		if l.status != 0 && r.Header.Get("Authorization") != "Bearer key" {

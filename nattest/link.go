@@ -5,8 +5,6 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"time"
@@ -110,14 +108,13 @@ func frame(b []byte) (int, error) {
 	return size, nil
 }
 
-// open connects to one address of a TURN URL. The stage says how far it came.
-func (c *Config) open(ctx context.Context, u turnURL, addr netip.Addr) (l link, stage string, err error) {
+// open connects to a TURN URL at one of its host's addresses. The stage says how far it came.
+func (c *Config) open(ctx context.Context, u turnURL, at netip.AddrPort) (l link, stage string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, turnWait)
 	defer cancel()
-	at := netip.AddrPortFrom(addr, uint16(u.Port))
 	if u.Proto == stun.ProtoTypeUDP {
 		network := "udp4"
-		if addr.Is6() {
+		if at.Addr().Is6() {
 			network = "udp6"
 		}
 		local, _, why := c.egress(ctx, network, []netip.AddrPort{at})
@@ -150,21 +147,4 @@ func (c *Config) open(ctx context.Context, u turnURL, addr netip.Addr) (l link, 
 		return nil, "tls", err
 	}
 	return &streamLink{Conn: tc}, "tls", nil
-}
-
-// timedOut tells a passed deadline from other errors.
-func timedOut(err error) bool {
-	var ne net.Error
-	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &ne) && ne.Timeout()
-}
-
-// plain is an error in words that need no Go.
-func plain(err error) string {
-	switch {
-	case timedOut(err):
-		return "no answer"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe), errors.Is(err, net.ErrClosed):
-		return "the connection was closed"
-	}
-	return clean(fmt.Sprint(err))
 }

@@ -18,10 +18,12 @@ package nattest
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -57,20 +59,16 @@ type Config struct {
 // Error is what Run and Check return when there is nothing to report.
 type Error struct {
 	Usage  bool   // the Config is at fault, else the server could not be reached
-	Reason string // what happened
-	Hint   string // what to do
-	Err    error  // the cause, may be nil
+	Reason string // what happened, and why
+	Hint   string // what to do, may be ""
+	Err    error  // the cause, may be nil; Reason has it in words
 }
 
 func (e *Error) Error() string {
-	s := e.Reason
-	if e.Err != nil {
-		s += ": " + clean(e.Err.Error())
+	if e.Hint == "" {
+		return e.Reason
 	}
-	if e.Hint != "" {
-		s += " (" + e.Hint + ")"
-	}
-	return s
+	return e.Reason + " (" + e.Hint + ")"
 }
 
 // Unwrap returns the cause.
@@ -97,27 +95,31 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	}
 	addrs, err := c.lookup(ctx, t.host)
 	if err != nil {
-		return nil, &Error{Reason: "looking up " + t.host, Hint: "check the name, and that this machine has DNS", Err: err}
+		return nil, &Error{Reason: "could not look up " + t.host + ": " + plain(err), Hint: "check the name, and that this machine has DNS", Err: err}
 	}
 	f := c.discover(ctx, t)
 	eps, notes := c.stunEndpoints(ctx, t, f, addrs)
 	r := &Report{Schema: 1, Time: start.UTC(), Server: describe(t, f, addrs, eps, notes)}
 
 	var v4, v6 observation
+	var urls []URLReport
 	var wg sync.WaitGroup
 	wg.Go(func() { v4 = c.observe(ctx, "udp4", only(eps, netip.Addr.Is4)) })
 	wg.Go(func() { v6 = c.observe(ctx, "udp6", only(eps, netip.Addr.Is6)) })
-	wg.Go(func() { r.TURN = c.verifyAll(ctx, f) })
+	wg.Go(func() { urls = c.verifyURLs(ctx, f, nil) })
 	wg.Wait()
 	if ctx.Err() != nil {
-		return nil, &Error{Reason: "testing " + t.host, Hint: "the test was interrupted", Err: ctx.Err()}
+		return nil, &Error{Reason: "the test of " + t.host + " was interrupted", Err: ctx.Err()}
 	}
 	if f.base == "" && v4.answers() == 0 && v6.answers() == 0 {
 		return nil, &Error{
-			Reason: "server " + t.host + " answers neither over HTTP nor over STUN", Err: f.err,
+			Reason: fmt.Sprintf("the server %s answers neither over HTTP (%s) nor over STUN", t.host, plain(f.err)), Err: f.err,
 			Hint: "check the address, that the server runs, and that this network lets traffic out",
 		}
 	}
+	f.heard = slices.Concat(v4.heard(), v6.heard())
+	explain(urls, &f)
+	r.TURN = relay(f, urls)
 	r.conclude(v4, v6, f.base != "")
 	r.DurationMS = time.Since(start).Milliseconds()
 	return r, nil

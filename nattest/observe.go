@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -25,6 +26,18 @@ func (o observation) answers() (n int) {
 		}
 	}
 	return n
+}
+
+// heard lists the endpoints that answered.
+func (o observation) heard() (out []netip.AddrPort) {
+	for _, t := range o.trials {
+		for _, a := range t.Answers {
+			if a.Mapped.IsValid() && !slices.Contains(out, a.Endpoint) {
+				out = append(out, a.Endpoint)
+			}
+		}
+	}
+	return out
 }
 
 // observe opens the fresh sockets of one family and runs the probe on them.
@@ -50,7 +63,7 @@ func (c *Config) observe(ctx context.Context, network string, eps []netip.AddrPo
 	for range c.Trials {
 		s, err := c.ListenPacket(ctx, network, net.JoinHostPort(local.String(), "0"))
 		if err != nil {
-			return observation{why: "no UDP socket could be opened: " + clean(err.Error())}
+			return observation{why: "no UDP socket could be opened: " + plain(err)}
 		}
 		socks, addrs = append(socks, s), append(addrs, addrPort(s.LocalAddr()))
 	}
@@ -70,7 +83,7 @@ func (c *Config) egress(ctx context.Context, network string, eps []netip.AddrPor
 		if !seen {
 			conn, err := c.DialContext(ctx, network, ep.String())
 			if err != nil {
-				why = "this machine has no way to " + ep.Addr().String() + ": " + clean(err.Error())
+				why = "this machine has no way to " + ep.Addr().String() + ": " + plain(err)
 			} else {
 				l = addrPort(conn.LocalAddr()).Addr()
 				conn.Close()

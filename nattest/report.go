@@ -123,6 +123,9 @@ type URLReport struct {
 	Code   int     `json:"code,omitempty"`   // its STUN error code (RFC 8656 section 19)
 	Reason string  `json:"reason,omitempty"`
 	Hint   string  `json:"hint,omitempty"`
+
+	test  turnURL // what was tested
+	fault *fault  // why it failed
 }
 
 // Stage is one step of a verification: dns, connect, tls, challenge, allocate,

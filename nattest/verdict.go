@@ -4,6 +4,8 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // The words of Verdict.Relay, besides Unknown.
@@ -38,7 +40,7 @@ func (f *Family) judge() Verdict {
 		v.Confidence = math.Round(60*float64(answered(f.Trials))/float64(len(f.Trials))) / 100
 	}
 	for _, e := range f.Endpoints {
-		if e.Answered == 0 && f.UDP == "partial" {
+		if e.Answered == 0 && f.UDP == "partial" && o.relay != Unknown { // else the reason says it
 			v.Caveats = append(v.Caveats, "no answer from "+e.Endpoint.String())
 		}
 	}
@@ -97,19 +99,62 @@ func (f *Family) outcome() outcome {
 			"The NAT keeps one public address and port whatever the destination, so the address that peers learn is the one to reach this machine at.", offerTURN,
 		}
 	case noneEIM && len(possible) > 0 && open:
-		return outcome{likely, "direct with some peers", "The NAT picks a new public port per destination, but lets anybody in through it.", checkTURN}
+		return outcome{likely, "direct with some peers", f.changes() + ", but lets anybody in through it.", checkTURN}
 	case noneEIM && len(possible) > 0:
 		return outcome{
 			required, symmetric,
-			"The NAT picks a new public port for each destination (a symmetric NAT), so the address that a peer learns is not the one to reach this machine at.", checkTURN,
+			f.changes() + " (a symmetric NAT), so the address that a peer learns is not the one to reach this machine at.", checkTURN,
 		}
 	case slices.Equal(possible, []string{EndpointIndependent, AddressDependent}):
 		return outcome{
 			unlikely, "direct with most peers, unless the NAT is address-dependent (rare)",
 			"The NAT keeps one public address and port for both ports of the server, as NATs that let peers connect directly do.", offerTURN,
 		}
+	case f.UDP == "partial":
+		ports := f.silent()
+		return outcome{
+			Unknown, "",
+			"No answer came from UDP " + ports + " of the server, and the rest does not show whether the NAT changes its mapping from one port to another.",
+			"Open UDP " + ports + " in the server's firewall and its cloud's, then run the test again. UDP may also be blocked on the way.",
+		}
 	}
 	return outcome{Unknown, "", "Too few answers came back to compare.", cannotTell}
+}
+
+// silent names the ports of the endpoints that no socket got an answer from.
+func (f *Family) silent() string {
+	var ports []string
+	for _, e := range f.Endpoints {
+		if p := strconv.Itoa(int(e.Endpoint.Port())); e.Answered == 0 && !slices.Contains(ports, p) {
+			ports = append(ports, p)
+		}
+	}
+	return plural(len(ports), "port") + " " + strings.Join(ports, ", ")
+}
+
+// changes says what the NAT does from one destination to another.
+func (f *Family) changes() string {
+	addr, port := false, false
+	for _, t := range f.Trials {
+		var first netip.AddrPort
+		for _, a := range t.Answers {
+			if !first.IsValid() {
+				first = a.Mapped
+			} else if a.Mapped.IsValid() {
+				addr = addr || a.Mapped.Addr() != first.Addr()
+				port = port || a.Mapped.Port() != first.Port()
+			}
+		}
+	}
+	switch {
+	case addr && !port:
+		return "The NAT has several public addresses and changes them from one destination to the next"
+	case addr:
+		return "The NAT picks a new public address and port for each destination"
+	case f.Mapping.Behavior == AddressDependent:
+		return "The NAT picks a new public port for each address that packets go to"
+	}
+	return "The NAT picks a new public port for each destination"
 }
 
 // conclude judges both families and the machine as a whole.

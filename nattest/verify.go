@@ -14,9 +14,9 @@ import (
 // two allocations of one user's quota.
 const parallelURLs = 4
 
-// verifyAll verifies every TURN URL that the server handed out.
-func (c *Config) verifyAll(ctx context.Context, f facts) Relay {
-	r := Relay{State: "not_tested", URLs: c.verifyURLs(ctx, f, nil)}
+// relay sums up how the TURN URLs did.
+func relay(f facts, urls []URLReport) Relay {
+	r := Relay{State: "not_tested", URLs: urls}
 	switch {
 	case f.base == "":
 		r.Why = "the server's HTTP API does not answer"
@@ -36,7 +36,8 @@ func (c *Config) verifyAll(ctx context.Context, f facts) Relay {
 }
 
 // verifyURLs verifies the URLs a few at a time, in the server's order. then is
-// called with a working allocation of each before it is released; nil is no call.
+// called with a working allocation of each before it is released; nil is no
+// call. What failed has no hint yet.
 func (c *Config) verifyURLs(ctx context.Context, f facts, then func(ctx context.Context, i int, a *allocation)) []URLReport {
 	out := make([]URLReport, len(f.urls))
 	slots := make(chan struct{}, parallelURLs)
@@ -45,7 +46,7 @@ func (c *Config) verifyURLs(ctx context.Context, f facts, then func(ctx context.
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			v := verification{c: c, f: &f, u: u, last: time.Now(), rep: URLReport{URL: u.String(), Stages: []Stage{}, State: "ok"}}
+			v := verification{c: c, u: u, last: time.Now(), rep: URLReport{URL: u.String(), Stages: []Stage{}, State: "ok", test: u}}
 			if then != nil {
 				v.then = func(a *allocation) { then(ctx, i, a) }
 			}
@@ -60,7 +61,6 @@ func (c *Config) verifyURLs(ctx context.Context, f facts, then func(ctx context.
 // verification is the verification of one URL.
 type verification struct {
 	c    *Config
-	f    *facts
 	u    turnURL
 	rep  URLReport
 	last time.Time // when the stage before ended
@@ -77,7 +77,7 @@ func (v *verification) fail(f *fault) {
 	v.c.Log.Debug("nattest: turn", "url", v.rep.URL, "stage", f.stage, "reason", f.reason)
 	v.rep.Stages = append(v.rep.Stages, Stage{Name: f.stage, State: "failed", MS: ms(time.Since(v.last)), Detail: f.reason})
 	v.rep.State, v.rep.Failed, v.rep.Code, v.rep.Reason = "failed", f.stage, f.code, f.reason
-	v.rep.Hint = hint(f, v.u, v.f, time.Now())
+	v.rep.fault = f
 }
 
 func (v *verification) run(ctx context.Context) {
@@ -117,9 +117,10 @@ func (v *verification) open(ctx context.Context, addrs []netip.Addr) (pair [2]*a
 			if step = v.step; i == 1 { // the second allocation goes through the same stages
 				step = func(string) {}
 			}
-			l, stage, err := v.c.open(ctx, v.u, addr)
+			at := netip.AddrPortFrom(addr, uint16(v.u.Port))
+			l, stage, err := v.c.open(ctx, v.u, at)
 			if err != nil {
-				return &fault{stage: stage, reason: plain(err), err: err}
+				return &fault{stage: stage, at: at, reason: plain(err), err: err}
 			}
 			step("connect")
 			if stage == "tls" {
@@ -129,6 +130,9 @@ func (v *verification) open(ctx context.Context, addrs []netip.Addr) (pair [2]*a
 			context.AfterFunc(ctx, func() { l.Close() })
 			pair[i] = a
 			f := a.allocate(ctx, step)
+			if f != nil {
+				f.at = at
+			}
 			if f != nil && i == 1 {
 				f.reason = "a second allocation: " + f.reason
 			}
