@@ -17,10 +17,9 @@ import (
 )
 
 const (
-	dtlsBacklog  = 64      // clients that wait to be accepted
-	dtlsQueue    = 64      // datagrams that wait for one client's reader; more are lost
-	maxDatagram  = 1 << 16 // bytes
-	dtlsMinHello = 25      // bytes of the headers of a record and of a handshake message
+	dtlsBacklog = 64      // clients that wait to be accepted
+	dtlsQueue   = 128     // datagrams that wait for one client's reader; more are lost
+	maxDatagram = 1 << 16 // bytes
 )
 
 // dtlsListener keeps the datagrams of one socket apart by their clients.
@@ -42,6 +41,12 @@ type dtlsListener struct {
 //
 // Close ends Accept; the socket is closed when the last connection is.
 func DTLS(socket net.PacketConn, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), log *slog.Logger) net.Listener {
+	l := newDTLS(socket, certificate, log)
+	go l.read()
+	return l
+}
+
+func newDTLS(socket net.PacketConn, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), log *slog.Logger) *dtlsListener {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
@@ -54,7 +59,6 @@ func DTLS(socket net.PacketConn, certificate func(*tls.ClientHelloInfo) (*tls.Ce
 		dtls.WithExtendedMasterSecret(dtls.RequestExtendedMasterSecret),
 		dtls.WithLoggerFactory(&logging.DefaultLoggerFactory{DefaultLogLevel: logging.LogLevelDisabled}),
 	}
-	go l.read()
 	return l
 }
 
@@ -92,7 +96,7 @@ func (l *dtlsListener) read() {
 			l.log.Debug("read DTLS datagram failed", "socket", l.Addr(), "error", err)
 			continue
 		}
-		if a := l.association(from, buf[:n]); a != nil {
+		if a := l.association(from, buf[:n]); a != nil && a.guard.admits(buf[:n]) {
 			select {
 			case a.datagrams <- append([]byte(nil), buf[:n]...):
 			default:
@@ -134,12 +138,6 @@ func (l *dtlsListener) association(from net.Addr, b []byte) *association {
 	}
 }
 
-// isClientHello tells whether b begins a handshake: an unencrypted record
-// (RFC 6347, section 4.1) with a ClientHello (section 4.3.2).
-func isClientHello(b []byte) bool {
-	return len(b) > dtlsMinHello && b[0] == tlsHandshake && b[1] == 254 && b[3] == 0 && b[4] == 0 && b[13] == 1
-}
-
 // association is what one client sends, and what is sent to it: the socket as
 // one connection of it sees it.
 type association struct {
@@ -147,6 +145,7 @@ type association struct {
 	client    netip.AddrPort
 	from      net.Addr
 	datagrams chan []byte
+	guard     recordGuard
 	deadline  *deadline.Deadline
 	closed    chan struct{}
 	once      sync.Once
@@ -208,7 +207,9 @@ func (c *dtlsConn) Read(p []byte) (int, error) {
 	c.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
 		defer cancel()
-		c.err = c.HandshakeContext(ctx)
+		if c.err = c.HandshakeContext(ctx); c.err == nil {
+			c.association.guard.established.Store(true)
+		}
 		c.association.done()
 	})
 	if c.err != nil {
