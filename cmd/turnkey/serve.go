@@ -254,6 +254,9 @@ func (s *server) stop(ctx context.Context) error {
 	down := make(chan error, 1)
 	go func() {
 		err := s.signal.Shutdown(ctx)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = nil // it has cut them
+		}
 		if s.http.Shutdown(ctx) != nil {
 			err = errors.Join(err, s.http.Close())
 		}
