@@ -96,7 +96,7 @@ class Room extends EventTarget {
   setIceTransportPolicy(policy) {
     this.#options.iceTransportPolicy = policy;
     for (const id of [...this.peers.keys()]) {
-      this.tell({ type: "bye", peer: id });
+      this.#tell({ type: "bye", peer: id });
       this.#disconnect(id, "renewed");
       this.#meet(id, { initiator: true, present: true });
     }
@@ -104,28 +104,28 @@ class Room extends EventTarget {
 
   /** Leaves the room for good. */
   leave() {
-    this.tell({ type: "bye" });
+    this.#tell({ type: "bye" });
     this.#close();
   }
 
-  /** Sends a message of the protocol, if there is a way to the server. */
-  tell(message) {
+  #emit(type, detail) { this.dispatchEvent(new CustomEvent(type, { detail })); }
+
+  #tell(message) {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
   }
 
-  /** Tells whether the ICE servers are too old for a new relay; if so, it asks for others. */
-  renewing() {
+  // ICE servers that are about to expire are of no use for a restart: fresh
+  // ones are asked for, and restart what is broken when they come.
+  #renewing() {
     if (Date.now() < this.#expires - 60_000) return false;
-    this.tell({ type: "ice" });
+    this.#tell({ type: "ice" });
     return true;
   }
-
-  emit(type, detail) { this.dispatchEvent(new CustomEvent(type, { detail })); }
 
   #connect() {
     const socket = new WebSocket(this.#url, "turnkey.v1");
     const { name, meta, token } = this.#options;
-    socket.onopen = () => this.tell({ type: "join", id: 1, room: this.name, name, meta, token: token || undefined });
+    socket.onopen = () => this.#tell({ type: "join", id: 1, room: this.name, name, meta, token: token || undefined });
     socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
     socket.onclose = ({ code }) => this.#lost(code);
     this.#socket = socket;
@@ -146,7 +146,7 @@ class Room extends EventTarget {
       case "bye": return this.peers.get(m.peer)?.insists || this.#disconnect(m.peer, "renewed");
       case "ice": return this.#fresh(m);
       case "goaway": this.#pause = Math.random() * m.jitter * 1000; return undefined;
-      case "error": return m.code === "peer_not_found" ? undefined : this.emit("error", m); // it left just now
+      case "error": return m.code === "peer_not_found" ? undefined : this.#emit("error", m); // it left just now
       case "offer": this.#meet(m.peer, { initiator: false, present: true }); // falls through
       default: return this.peers.get(m.peer)?.receive(m);
     }
@@ -192,9 +192,15 @@ class Room extends EventTarget {
   // Connects to a peer that is in the room, unless that is done.
   #meet(id, terms) {
     if (this.peers.has(id) || !this.#known.has(id)) return;
-    const peer = new Peer(this, id, { ...this.#known.get(id), ...terms }, this.#configuration, this.#tracks);
+    const peer = new Peer(id, { ...this.#known.get(id), ...terms }, {
+      tell: (message) => this.#tell({ ...message, peer: id }),
+      renewing: () => this.#renewing(),
+      fail: (error) => this.#emit("error", error),
+      configuration: this.#configuration,
+      tracks: this.#tracks,
+    });
     this.peers.set(id, peer);
-    this.emit("peer", peer);
+    this.#emit("peer", peer);
   }
 
   #disconnect(id, reason) {
@@ -214,7 +220,7 @@ class Room extends EventTarget {
     if (final.includes(code) && !(rejoin && code === 4010)) return this.#close();
     if (Date.now() - this.#joinedAt > patience) this.#attempts = 0;
     if (!rejoin && this.#attempts === 0) {
-      this.emit("error", { code: "unreachable", message: "the server does not answer", hint: "Trying again. Is it running, and is this address not holding too many connections to it?" });
+      this.#emit("error", { code: "unreachable", message: "the server does not answer", hint: "Trying again. Is it running, and is this address not holding too many connections to it?" });
     }
     const pause = this.#pause ?? Math.min(longestPause, 500 * 2 ** this.#attempts) * (0.5 + Math.random() / 2);
     this.#attempts++;
@@ -235,7 +241,7 @@ class Room extends EventTarget {
   #become(state) {
     if (this.state === state) return;
     this.state = state;
-    this.emit("state", state);
+    this.#emit("state", state);
   }
 
   // A network that changed may have cut socket and paths without a word.
@@ -244,7 +250,7 @@ class Room extends EventTarget {
     let { type } = navigator.connection ?? {};
     const changed = () => {
       if (this.state === "joined") {
-        this.tell({ type: "ice" });
+        this.#tell({ type: "ice" });
         this.#expect();
         for (const peer of this.peers.values()) peer.restart();
       } else if (!this.#socket) {
@@ -274,22 +280,21 @@ class Room extends EventTarget {
  */
 class Peer extends EventTarget {
   stream = new MediaStream(); // what it sends
-  #room; #polite; #initiator; #tracks; #channel; #timer;
+  #room; #polite; #initiator; #channel; #timer;
   #work = Promise.resolve(); // negotiation goes one step at a time
   #held = [];                // candidates whose description has not come
   #ignoring = false;         // the offer that its candidates belong to
 
-  constructor(room, id, { name = "", meta = {}, present = false, initiator, polite }, configuration, tracks) {
+  constructor(id, { name = "", meta = {}, present = false, initiator, polite }, room) {
     super();
     Object.assign(this, { id, name, meta, present }); // present: it was here before us, or before a renewal
     this.#room = room;
     this.#initiator = initiator;
     this.#polite = polite;
-    this.#tracks = tracks;
-    const pc = this.pc = new RTCPeerConnection(configuration);
+    const pc = this.pc = new RTCPeerConnection(room.configuration);
     pc.onnegotiationneeded = () => this.#next(() => this.#offer());
     pc.onicecandidate = ({ candidate }) => {
-      if (candidate?.candidate !== "") this.#tell({ type: "candidate", candidate });
+      if (candidate?.candidate !== "") room.tell({ type: "candidate", candidate });
     };
     pc.ontrack = ({ track }) => {
       this.stream.addTrack(track);
@@ -297,7 +302,7 @@ class Peer extends EventTarget {
     };
     pc.onconnectionstatechange = () => this.#changed();
     this.#openChannel();
-    if (initiator) for (const [kind, track] of tracks) pc.addTransceiver(track ?? kind);
+    if (initiator) for (const [kind, track] of room.tracks) pc.addTransceiver(track ?? kind);
   }
 
   get state() { return this.pc.connectionState; }
@@ -313,7 +318,7 @@ class Peer extends EventTarget {
   }
 
   /** Sends data, anything that JSON can hold, through the server. */
-  signal(data) { this.#tell({ type: "message", data }); }
+  signal(data) { this.#room.tell({ type: "message", data }); }
 
   /** Replaces what is sent of a kind; null sends nothing. */
   async replaceTrack(kind, track) {
@@ -344,12 +349,11 @@ class Peer extends EventTarget {
   }
 
   #emit(type, detail) { this.dispatchEvent(new CustomEvent(type, { detail })); }
-  #tell(message) { this.#room.tell({ ...message, peer: this.id }); }
 
   #next(step) {
     this.#work = this.#work.then(step).catch((err) => {
       if (this.pc.signalingState === "closed") return;
-      this.#room.emit("error", { code: "negotiation_failed", message: `with ${this.name || this.id}: ${err.message}`, hint: "Reload the page; if it stays so, the two browsers may have no codec in common." });
+      this.#room.fail({ code: "negotiation_failed", message: `with ${this.name || this.id}: ${err.message}`, hint: "Reload the page; if it stays so, the two browsers may have no codec in common." });
     });
   }
 
@@ -358,7 +362,7 @@ class Peer extends EventTarget {
     const { pc } = this;
     if (!this.#initiator && !pc.remoteDescription || pc.signalingState !== "stable") return;
     await pc.setLocalDescription();
-    this.#tell({ type: "offer", sdp: pc.localDescription.sdp });
+    this.#room.tell({ type: "offer", sdp: pc.localDescription.sdp });
   }
 
   // Steps never overlap, so an offer has crossed exactly if one of our own is
@@ -373,7 +377,7 @@ class Peer extends EventTarget {
     if (first && !this.#initiator) await this.#attach();
     if (type === "offer") {
       await pc.setLocalDescription();
-      this.#tell({ type: "answer", sdp: pc.localDescription.sdp });
+      this.#room.tell({ type: "answer", sdp: pc.localDescription.sdp });
     }
     for (const candidate of this.#held.splice(0)) {
       if (this.#current(candidate)) await pc.addIceCandidate(candidate);
@@ -382,7 +386,7 @@ class Peer extends EventTarget {
 
   // What the first offer wants to receive is sent where we have it.
   async #attach() {
-    for (const [kind, track] of this.#tracks) {
+    for (const [kind, track] of this.#room.tracks) {
       const sender = this.#sender(kind);
       if (!sender) continue;
       this.pc.getTransceivers().find((t) => t.sender === sender).direction = "sendrecv";

@@ -1,9 +1,9 @@
 // The panel that says, for each peer, how it is connected: a card with a
-// sentence, numbers, and a plot of the last two minutes.
+// sentence, numbers, and a plot of the last minute.
 
 import { bits, brief, kinds, milliseconds, percent, sample, sentence } from "./call-stats.js";
 
-const length = 120; // samples in the plot, one each second
+const length = 60; // samples in the plot, one each second
 
 /** Adds a card for a peer and keeps it up to date until the peer has left. */
 export function follow(peer, who, tile) {
@@ -68,10 +68,10 @@ function plot(card, past, who) {
     .map((s, i) => `${(300 - (past.length - 1 - i) * step).toFixed(1)},${(62 - (s[way].rate / top) * 60).toFixed(1)}`)
     .join(" ");
   for (const way of ["in", "out"]) card.querySelector(`polyline.${way}`).setAttribute("points", line(way));
-  card.querySelector(".top").textContent = `2 min, to ${bits(top)}`;
+  card.querySelector(".top").textContent = `1 min, to ${bits(top)}`;
   const last = past.at(-1);
   card.querySelector(".plot").setAttribute("aria-label",
-    last ? `Bitrate with ${who} over two minutes; now ${bits(last.in.rate)} received, ${bits(last.out.rate)} sent` : "No bitrate yet");
+    last ? `Bitrate with ${who} over the last minute; now ${bits(last.in.rate)} received, ${bits(last.out.rate)} sent` : "No bitrate yet");
 }
 
 // The next of 1, 2, 5, 10, 20, 50 … that is not below n.

@@ -78,8 +78,8 @@ export const kinds = {
 export function sentence({ local, remote, transport }, who) {
   const over = transport ? ` over ${transport.toUpperCase()}` : "";
   if (local.relayed && remote.relayed) return `Through a relay on each side; yours is reached${over}.`;
-  if (local.relayed) return `Through your relay, reached${over}, straight to ${who}.`;
-  if (remote.relayed) return `Through ${who}'s relay${over}.`;
+  if (local.relayed) return `Through a relay on your side, reached${over}.`;
+  if (remote.relayed) return `Through a relay on the side of ${who}${over}.`;
   if (local.type === "host" && remote.type === "host") return `Direct from host to host${over}; no server in between.`;
   return `Direct${over}, through a NAT (${kinds[local.type]} here, ${kinds[remote.type]} there); no server in between.`;
 }

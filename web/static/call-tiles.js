@@ -10,16 +10,17 @@ export class Tile {
     this.stream = stream;
     this.video.onresize = arrange;
     this.video.onloadedmetadata = () => play(this.video);
-    this.name(name);
+    this.element.setAttribute("aria-label", name);
+    this.element.querySelector(".who").textContent = name;
+    this.face(name);
     this.show({});
   }
 
-  name(text) {
-    this.element.setAttribute("aria-label", text);
-    this.element.querySelector(".who").textContent = text;
+  /** The initials in place of the picture. */
+  face(name) {
     const face = this.element.querySelector(".face");
-    face.textContent = initials(text);
-    face.dataset.hue = [...text].reduce((n, c) => n + c.codePointAt(0), 0) % 6;
+    face.textContent = initials(name);
+    face.dataset.hue = [...name].reduce((n, c) => n + c.codePointAt(0), 0) % 6;
   }
 
   /** What is sent: audio and video tell whether, screen that the picture is one. */

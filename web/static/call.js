@@ -20,6 +20,7 @@ const chat = new Chat(say);
 let room = null; // while in a call
 
 readAddress();
+preview.face(at("name").value || "You");
 addEventListener("hashchange", () => location.reload()); // another room
 addEventListener("pagehide", () => room?.leave());
 
@@ -87,7 +88,7 @@ function enter(event) {
 
 const states = {
   joined() {
-    view("in-call");
+    if (at("stage").hidden) view("in-call");
     link("", "");
     say("You are in the call.");
   },
@@ -119,8 +120,9 @@ function view(name) {
   at("join").textContent = inCall ? "" : "Join the call";
   panel(null);
   preview.enter(inCall ? undefined : at("preview"));
-  preview.element.querySelector(".badge").hidden = true;
+  if (inCall) at("problem").hidden = true;
   alone();
+  if (inCall) at(media.audio ? "mic" : "show-chat").focus();
 }
 
 // A key may help against every refusal but those of the page's origin.
@@ -181,7 +183,7 @@ function alone() {
 
 /** Tells a screen reader, and with keep also the chat. */
 function say(text, keep = false) {
-  at("announce").textContent = text;
+  if (!keep || at("chat").hidden) at("announce").textContent = text; // the open chat is read out by itself
   if (keep) chat.note(text);
 }
 
@@ -241,6 +243,7 @@ async function copyLink() {
 
 media.onchange = sent;
 at("enter").addEventListener("submit", enter);
+at("name").addEventListener("input", () => preview.face(at("name").value || "You"));
 at("again").addEventListener("click", openDevices);
 at("copy-link").addEventListener("click", copyLink);
 at("mic").addEventListener("click", () => media.mute(media.audio.enabled));
