@@ -79,7 +79,7 @@ func (l *urlList) UnmarshalJSON(b []byte) error {
 // document is what /nattest.json says.
 type document struct {
 	stun       []string // host:port
-	relayPorts string   // first-last, "" unknown
+	relayPorts string   // first-last or one port, "" unknown
 }
 
 // parseNattest reads /nattest.json; zero when it says nothing usable. Members
@@ -93,7 +93,7 @@ func parseNattest(body []byte) (d document) {
 	if json.Unmarshal(body, &doc) != nil || doc.Schema != 1 {
 		return d
 	}
-	if first, last, found := strings.Cut(doc.RelayPorts, "-"); found && validPort(first) && validPort(last) {
+	if first, last, found := strings.Cut(doc.RelayPorts, "-"); validPort(first) && (!found || validPort(last)) {
 		d.relayPorts = doc.RelayPorts
 	}
 	for _, s := range doc.STUN {

@@ -83,6 +83,7 @@ func TestParseNattest(t *testing.T) {
 		`{"schema":1,"stun":["a:3478","[2001:db8::1]:3479",":1"],"more":1}`: {stun: []string{"a:3478", "[2001:db8::1]:3479", ":1"}},
 		`{"schema":1,"stun":["a","a:0","a b:1",":x"]}`:                      {},
 		`{"schema":1,"stun":[":1"],"relayPorts":"1-65535"}`:                 {stun: []string{":1"}, relayPorts: "1-65535"},
+		`{"schema":1,"relayPorts":"70"}`:                                    {relayPorts: "70"},
 		`{"schema":1,"relayPorts":"1-"}`:                                    {},
 		`{"schema":1,"relayPorts":"1-2-3"}`:                                 {},
 		`{"schema":1,"relayPorts":"1\u001b-2"}`:                             {},

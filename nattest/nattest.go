@@ -113,7 +113,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	}
 	if f.base == "" && v4.answers() == 0 && v6.answers() == 0 {
 		return nil, &Error{
-			Reason: fmt.Sprintf("the server %s answers neither over HTTP (%s) nor over STUN", t.host, plain(f.err)), Err: f.err,
+			Reason: fmt.Sprintf("%s answers neither over HTTP (%s) nor over STUN", c.Host, plain(f.err)), Err: f.err,
 			Hint: "check the address, that the server runs, and that this network lets traffic out",
 		}
 	}

@@ -58,6 +58,8 @@ func (r *Report) WriteText(w io.Writer) {
 	title := titles[r.Verdict.Relay]
 	if r.V4.UDP == "blocked" || r.V4.UDP == "not_tested" && r.V6.UDP == "blocked" {
 		title += ": UDP is blocked"
+	} else if f := r.decisive(); f.UDP == "partial" && r.Verdict.Relay == Unknown {
+		title += ": UDP " + f.silent() + " silent"
 	} else if n := mappingName(r.decisive()); n != "" {
 		title += ": " + n
 	}

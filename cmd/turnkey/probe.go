@@ -34,7 +34,7 @@ func probe[R probeReport](c *call, name string, run func(context.Context, nattes
 		return err
 	}
 	if len(hosts) == 0 {
-		return usageError{errors.New("which server? give a host, host:port of HTTP, or URL")}
+		return c.noReport(name, asJSON, &nattest.Error{Usage: true, Reason: "which server?", Hint: "give a host, host:port of HTTP, or URL"})
 	}
 	var dialer net.Dialer
 	var listener net.ListenConfig
@@ -43,7 +43,7 @@ func probe[R probeReport](c *call, name string, run func(context.Context, nattes
 		ListenPacket: listener.ListenPacket, DialContext: dialer.DialContext,
 	})
 	if err != nil {
-		return err
+		return c.noReport(name, asJSON, err)
 	}
 	if asJSON {
 		err = c.printJSON(report)
@@ -54,6 +54,26 @@ func probe[R probeReport](c *call, name string, run func(context.Context, nattes
 		return exitError(code)
 	}
 	return err
+}
+
+// noReport returns err, or tells it as JSON for a program to read. The exit
+// code is the same.
+func (c *call) noReport(name string, asJSON bool, err error) error {
+	var e *nattest.Error
+	if !asJSON || !errors.As(err, &e) {
+		return err
+	}
+	type fault struct {
+		Message string `json:"message"`
+		Hint    string `json:"hint,omitempty"`
+	}
+	if err := c.printJSON(map[string]fault{"error": {e.Reason, e.Hint}}); err != nil {
+		return err
+	}
+	if name == "check" && !e.Usage {
+		return exitError(exitFailure)
+	}
+	return exitError(e.ExitCode())
 }
 
 // natTest says how the NAT in front of this machine behaves and whether a

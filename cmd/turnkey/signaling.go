@@ -1,12 +1,8 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
-	"fmt"
-	"net"
 	"net/http"
-	"strconv"
 	"time"
 
 	"turnkey/signal"
@@ -39,15 +35,4 @@ func (s *server) signaling(access *web.Access) *signal.Server {
 		PeersPerIP:    s.cfg.PeersPerIP,
 		Log:           s.log,
 	})
-}
-
-// probeDocument answers GET /nattest.json: where the NAT probe finds this
-// server's STUN ports. Without a name that is known to lead here, a port alone
-// stands for the host that was asked.
-func (s *server) probeDocument(w http.ResponseWriter, _ *http.Request) {
-	host := cmp.Or(s.cfg.Host, s.cfg.PublicIP.DNS)
-	at := func(port uint16) string { return net.JoinHostPort(host, strconv.Itoa(int(port))) }
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Access-Control-Allow-Origin", "*")
-	fmt.Fprintf(w, "{\"schema\":1,\"stun\":[%q,%q]}\n", at(s.cfg.Port), at(s.cfg.AltPort))
 }

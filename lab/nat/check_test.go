@@ -34,6 +34,7 @@ type item struct {
 const (
 	otherSecret = "203.0.113.12" // hands out credentials for the first server, signed with another secret
 	wrongIP     = "203.0.113.13" // advertises an address that nobody has
+	nobody      = "203.0.113.99"
 	noPeers     = "203.0.113.14" // denies its own relays
 	expired     = "203.0.113.15" // not turnkey: hands out credentials of yesterday
 	backThen    = "203.0.113.16" // the same, and its clock is of yesterday too
@@ -65,9 +66,9 @@ func TestCheckNamesTheCause(t *testing.T) {
 	}{
 		{name: "all is well"},
 		{name: "relay ports closed", rules: `iifname "eth0" ` + relays,
-			want: want{failed: map[string]string{"relay_ports": "TURNKEY_RELAY_PORTS"}}},
+			want: want{failed: map[string]string{"relay_ports": "open UDP 49160-49359 (TURNKEY_RELAY_PORTS)"}}},
 		{name: "relay ports closed to the server too", rules: relays,
-			want: want{failed: map[string]string{udpURL: "relay TURNKEY_RELAY_PORTS", tcpURL: "relay TURNKEY_RELAY_PORTS"}, notTested: []string{"relay_ports"}}},
+			want: want{failed: map[string]string{"relay_ports": "open UDP 49160-49359 (TURNKEY_RELAY_PORTS)"}}},
 		{name: "TCP closed", rules: "tcp dport 3478 reject with tcp reset",
 			want: want{failed: map[string]string{tcpURL: "connect nothing listens on TCP port 3478"}}},
 		{name: "TCP dropped", rules: "tcp dport 3478 drop",
@@ -87,13 +88,13 @@ func TestCheckNamesTheCause(t *testing.T) {
 		{name: "wrong secret", host: otherSecret,
 			want: want{failed: map[string]string{udpURL: "allocate TURNKEY_SECRET", tcpURL: "allocate TURNKEY_SECRET"}, notTested: []string{"relay_ports"}}},
 		{name: "wrong public address", host: wrongIP,
-			want: want{failed: map[string]string{"turn turn:" + wrongIP: "relay TURNKEY_PUBLIC_IP"}, notTested: []string{"relay_ports"}}},
+			want: want{failed: map[string]string{"relay_ports": "is " + nobody + " the server's public address (TURNKEY_PUBLIC_IP)?"}}},
 		{name: "own relays denied", host: noPeers,
 			want: want{failed: map[string]string{"turn turn:" + noPeers: "permission TURNKEY_DENY_PEERS"}, notTested: []string{"relay_ports"}}},
 		{name: "credentials expired", host: expired,
 			want: want{failed: map[string]string{udpURL: "allocate expired at", tcpURL: "allocate expired at"}, notTested: []string{"relay_ports"}}},
 		{name: "clock of the credentials' server is slow", host: backThen,
-			want: want{failed: map[string]string{udpURL: "allocate clock differs", tcpURL: "allocate clock differs"}, notTested: []string{"relay_ports"}}},
+			want: want{failed: map[string]string{udpURL: "allocate ; this machine's clock differs from the HTTP server's by 24 hours", tcpURL: "allocate ; this machine's clock differs"}, notTested: []string{"relay_ports"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w.machine.NFT("flush ruleset\n" + filter("input", tt.rules))
@@ -163,7 +164,7 @@ func (w *world) broken(t *testing.T) {
 		w.machine.Addr("eth0", ip+"/24")
 	}
 	w.serve(t, otherSecret, "not-"+secret, "TURNKEY_LISTEN="+otherSecret, "TURNKEY_PUBLIC_IP="+otherSecret, "TURNKEY_HOST="+server)
-	w.serve(t, wrongIP, secret, "TURNKEY_LISTEN="+wrongIP, "TURNKEY_PUBLIC_IP=203.0.113.99", "TURNKEY_HOST="+wrongIP)
+	w.serve(t, wrongIP, secret, "TURNKEY_LISTEN="+wrongIP, "TURNKEY_PUBLIC_IP="+nobody, "TURNKEY_HOST="+wrongIP)
 	w.serve(t, noPeers, secret, "TURNKEY_LISTEN="+noPeers, "TURNKEY_PUBLIC_IP="+noPeers, "TURNKEY_DENY_PEERS="+noPeers)
 	w.stale(t, expired, 0)
 	w.stale(t, backThen, 24*time.Hour)

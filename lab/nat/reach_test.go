@@ -7,17 +7,22 @@ import "testing"
 func TestNattestSaysThatTheServerIsUnreachable(t *testing.T) {
 	w := newWorld(t)
 	_, idle := w.outside(t)
-	for _, tt := range []struct{ name, rules, host string }{
-		{"nothing listens", "", idle},
-		{"nobody has the address", "", "203.0.113.99"},
-		{"everything is dropped", filter("forward", "drop"), api},
+	for _, tt := range []struct{ name, rules, host, why string }{
+		{"nothing listens", "", idle, "the connection was refused"},
+		{"nobody has the address", "", nobody, "no answer"},
+		{"everything is dropped", filter("forward", "drop"), api, "no answer"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			client := w.behind(t, masquerade+tt.rules).client
 			t.Parallel()
 			got := turnkey(t, client, apiKey, "nattest", "-json", tt.host)
-			if got.exit != 5 || got.out != "" || !contains(got.stderr, "neither over HTTP nor over STUN") {
-				t.Errorf("got exit code %d, stdout %q, stderr %q; want 5, nothing, and that nothing answers", got.exit, got.out, got.stderr)
+			var r struct {
+				Error struct{ Message, Hint string }
+			}
+			got.decode(t, &r)
+			want := tt.host + " answers neither over HTTP (" + tt.why + ") nor over STUN"
+			if got.exit != 5 || r.Error.Message != want || r.Error.Hint == "" || got.stderr != "" {
+				t.Errorf("got exit code %d, %+v, stderr %q; want 5, %q with a hint, and nothing", got.exit, r.Error, got.stderr, want)
 			}
 			got.within(t, blocked)
 		})
