@@ -53,26 +53,63 @@ func (l *loader) checkPorts() {
 	c := &l.cfg
 	web, err := parseHTTP(c.HTTP)
 	l.refuse("HTTP", err)
-	another := &problem{"the port is that of TURNKEY_PORT", "choose another"}
-	if c.AltPort == c.Port {
-		l.refuse("ALT_PORT", another)
+	uses := []use{{"PORT", c.Port}, {"ALT_PORT", c.AltPort}, {"HTTP", web}}
+	if secure := l.checkTLS(); c.TLSCert != "" {
+		uses = append(uses, use{"TLS_PORT", c.TLSPort}, use{"HTTPS", secure})
 	}
-	if web != 0 && web == c.Port {
-		l.refuse("HTTP", another)
-	} else if web != 0 && web == c.AltPort {
-		l.refuse("HTTP", &problem{"the port is that of TURNKEY_ALT_PORT", "choose another"})
+	for i, u := range uses {
+		for _, before := range uses[:i] {
+			if u.port != 0 && u.port == before.port {
+				l.refuse(u.short, &problem{"the port is that of " + Prefix + before.short, "choose another"})
+				break
+			}
+		}
 	}
 	if c.RelayPorts.Min < 1024 {
 		l.refuse("RELAY_PORTS", &problem{"ports below 1024 belong to the system", "write e.g. 49160-49359"})
 	}
-	for _, taken := range []struct {
-		short string
-		port  uint16
-	}{{"PORT", c.Port}, {"ALT_PORT", c.AltPort}, {"HTTP", web}} {
-		if taken.port != 0 && c.RelayPorts.Contains(taken.port) {
-			l.refuse("RELAY_PORTS", &problem{fmt.Sprintf("port %d of %s%s lies within", taken.port, Prefix, taken.short), "choose a range without it"})
+	for _, u := range uses {
+		if u.port != 0 && c.RelayPorts.Contains(u.port) {
+			l.refuse("RELAY_PORTS", &problem{fmt.Sprintf("port %d of %s%s lies within", u.port, Prefix, u.short), "choose a range without it"})
 		}
 	}
+}
+
+// use is a port and the setting, without its prefix, that gives it a purpose.
+type use struct {
+	short string
+	port  uint16
+}
+
+// checkTLS settles where HTTPS is served, and returns its port, 0 if nowhere.
+func (l *loader) checkTLS() uint16 {
+	c := &l.cfg
+	_, err := checkFile(c.TLSCert, "the certificate")
+	l.refuse("TLS_CERT", err)
+	mode, err := checkFile(c.TLSKey, "the private key")
+	l.refuse("TLS_KEY", err)
+	l.warnOfReaders("TLS_KEY", c.TLSKey, mode)
+	switch {
+	case c.TLSCert != "" && l.values[Prefix+"TLS_KEY"] == "":
+		l.refuse("TLS_CERT", &problem{"TURNKEY_TLS_KEY is not set", "set it to the file that holds the private key"})
+	case c.TLSKey != "" && l.values[Prefix+"TLS_CERT"] == "":
+		l.refuse("TLS_KEY", &problem{"TURNKEY_TLS_CERT is not set", "set it to the file that holds the certificate"})
+	}
+	switch {
+	case c.HTTPS == HTTPSOff:
+		return 0
+	case c.HTTPS != "":
+		port, err := parseHTTP(c.HTTPS)
+		if err == nil && c.TLSCert == "" && l.values[Prefix+"TLS_CERT"] == "" {
+			err = &problem{"there is no certificate", "set TURNKEY_TLS_CERT and TURNKEY_TLS_KEY, or leave it unset"}
+		}
+		l.refuse("HTTPS", err)
+		return port
+	case c.TLSCert != "":
+		c.HTTPS = ":443"
+		return 443
+	}
+	return 0
 }
 
 // checkWeb brings the origins into the form that browsers send and refuses to trust every proxy.

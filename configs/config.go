@@ -27,6 +27,9 @@ const (
 	AuthKey   = "key"   // whoever shows the API key or a token signed with it
 )
 
+// HTTPSOff is the value of [Config.HTTPS] that leaves it out in spite of a certificate.
+const HTTPSOff = "off"
+
 // The values of [Config.LogFormat].
 const (
 	LogText = "text"
@@ -45,6 +48,12 @@ type Config struct {
 	HTTP       string       `env:"HTTP" envDefault:":8080" doc:"Where the web pages and the API are served, as host:port; without a host, on every address."`
 	RelayPorts PortRange    `env:"RELAY_PORTS" envDefault:"49160-49359" doc:"UDP ports that relay the media, first-last, within 1024 to 65535; each relayed connection takes one, so open them all in the firewall."`
 
+	// TLS, which begins with a certificate.
+	TLSCert string `env:"TLS_CERT" doc:"File with the TLS certificate of TURNKEY_HOST and the chain behind it (PEM), read again when it changes; it switches on TURN over TLS and DTLS, and HTTPS."`
+	TLSKey  string `env:"TLS_KEY" doc:"File with the private key of TURNKEY_TLS_CERT (PEM); set both or none."`
+	TLSPort uint16 `env:"TLS_PORT" envDefault:"5349" doc:"Port for TURN over TLS (TCP) and over DTLS (UDP) once there is a certificate, 1 to 65535."`
+	HTTPS   string `env:"HTTPS" doc:"Where HTTPS, secure WebSockets and TURN over TLS share one port, as host:port, or off; unset: :443 once there is a certificate."`
+
 	// Who may use it.
 	Realm         string        `env:"REALM" envDefault:"turnkey" doc:"Name of the realm that TURN shows to clients, 1 to 64 printable ASCII characters without quotes and backslashes."`
 	Secrets       []string      `env:"SECRET" secret:"true" doc:"Secret that signs TURN credentials, at least 16 bytes; several separated by commas: the first signs, all are accepted; unset: a random one."`
@@ -56,7 +65,7 @@ type Config struct {
 
 	// The web around it, and the peers behind it.
 	Origins        []string       `env:"ORIGINS" doc:"Web sites whose pages may use the API from a browser, as https://app.example.com separated by commas, or * for all; unset: only the server's own pages."`
-	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" doc:"Addresses or prefixes of reverse proxies in front of TURNKEY_HTTP, separated by commas; only they are believed when they say who the client is."`
+	TrustedProxies []netip.Prefix `env:"TRUSTED_PROXIES" doc:"Addresses or prefixes of proxies in front of this server, separated by commas; only they are believed when they say who the client is, by X-Forwarded-For or a PROXY header, so they must say it always."`
 	AllowPeers     []PeerRule     `env:"ALLOW_PEERS" doc:"Addresses that relays may reach although they are denied by default (private networks, this machine), as prefix[:port[-port]] separated by commas, e.g. 10.0.0.5:5000-5999,[fd00::/8]:443."`
 	DenyPeers      []netip.Prefix `env:"DENY_PEERS" doc:"Addresses or prefixes that relays may never reach, separated by commas; adds to the default list and wins over TURNKEY_ALLOW_PEERS."`
 

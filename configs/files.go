@@ -64,9 +64,7 @@ func (l *loader) secretText(short, path string) (text, from string) {
 		l.refuse(from, err)
 		return "", from
 	}
-	if mode&0o044 != 0 && runtime.GOOS != "windows" && !l.isCredential(path) {
-		l.cfg.Warnings = append(l.cfg.Warnings, fmt.Sprintf("%s%s: other users of this machine can read %s (mode %04o); chmod 600 it", Prefix, from, path, mode))
-	}
+	l.warnOfReaders(from, path, mode)
 	return text, from
 }
 
@@ -102,6 +100,32 @@ func readSecretFile(path string) (text string, mode fs.FileMode, err error) {
 		return "", 0, &problem{"the file is empty", secretFix}
 	}
 	return text, info.Mode().Perm(), nil
+}
+
+// checkFile sees that a file that is named can be read; what it holds is seen by who uses it.
+func checkFile(path, what string) (mode fs.FileMode, err error) {
+	if path == "" {
+		return 0, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, unreadable(err)
+	}
+	if !info.Mode().IsRegular() {
+		return 0, &problem{"not a regular file", "name the file that holds " + what}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, unreadable(err)
+	}
+	return info.Mode().Perm(), f.Close()
+}
+
+// warnOfReaders warns if others can read a file that holds a secret.
+func (l *loader) warnOfReaders(short, path string, mode fs.FileMode) {
+	if mode&0o044 != 0 && runtime.GOOS != "windows" && !l.isCredential(path) {
+		l.cfg.Warnings = append(l.cfg.Warnings, fmt.Sprintf("%s%s: other users of this machine can read %s (mode %04o); chmod 600 it", Prefix, short, path, mode))
+	}
 }
 
 // unreadable is the reason of err without the path, which the fault shows already.

@@ -84,7 +84,7 @@ func TestEmptyEnvironmentGivesTheDefaults(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := Config{
-			Port: 3478, AltPort: 3479, HTTP: ":8080", RelayPorts: PortRange{49160, 49359}, Realm: "turnkey",
+			Port: 3478, AltPort: 3479, HTTP: ":8080", RelayPorts: PortRange{49160, 49359}, TLSPort: 5349, Realm: "turnkey",
 			CredentialTTL: 12 * time.Hour, Auth: AuthLocal,
 			MaxAllocationsPerUser: 64, MaxAllocationsPerIP: 256, MaxPermissions: 64, MaxChannels: 64, MaxConnectionsPerIP: 64,
 			MaxSession: 24 * time.Hour, UnauthRate: 20, RoomMax: 8, RoomsMax: 10000, PeersPerIP: 64,
@@ -93,6 +93,27 @@ func TestEmptyEnvironmentGivesTheDefaults(t *testing.T) {
 		}
 		if !reflect.DeepEqual(c, want) {
 			t.Errorf("got %+v, want %+v", c, want)
+		}
+	}
+}
+
+func TestHTTPSNeedsACertificate(t *testing.T) {
+	file := writeFile(t, "a pair", 0o600)
+	pair := func(https string) map[string]string {
+		return map[string]string{"TURNKEY_TLS_CERT": file, "TURNKEY_TLS_KEY": file, "TURNKEY_HTTPS": https}
+	}
+	for _, tt := range []struct {
+		environ map[string]string
+		want    string
+	}{
+		{nil, ""},
+		{map[string]string{"TURNKEY_HTTPS": "off"}, "off"},
+		{pair(""), ":443"},
+		{pair("off"), "off"},
+		{pair("127.0.0.1:8443"), "127.0.0.1:8443"},
+	} {
+		if c, err := Load(tt.environ); err != nil || c.HTTPS != tt.want {
+			t.Errorf("%v: got %q, %v, want %q", tt.environ, c.HTTPS, err, tt.want)
 		}
 	}
 }
@@ -138,6 +159,7 @@ func TestDangersAreWarnedOf(t *testing.T) {
 	}{
 		{"readable by the group", map[string]string{"TURNKEY_SECRET_FILE": open}, "TURNKEY_SECRET_FILE: other users of this machine can read " + open + " (mode 0640); chmod 600 it"},
 		{"guarded by systemd", map[string]string{"TURNKEY_API_KEY_FILE": open, "CREDENTIALS_DIRECTORY": filepath.Dir(open)}, ""},
+		{"key readable by all", map[string]string{"TURNKEY_TLS_CERT": open, "TURNKEY_TLS_KEY": open}, "TURNKEY_TLS_KEY: other users of this machine can read " + open},
 		{"every IPv4 peer", map[string]string{"TURNKEY_ALLOW_PEERS": "10.0.0.1,0.0.0.0/0:80"}, "TURNKEY_ALLOW_PEERS=0.0.0.0/0:80 lets relays reach every private network"},
 		{"every IPv6 peer", map[string]string{"TURNKEY_ALLOW_PEERS": "::/0"}, "TURNKEY_ALLOW_PEERS=::/0 lets relays"},
 		{"half of them", map[string]string{"TURNKEY_ALLOW_PEERS": "0.0.0.0/1"}, ""},
