@@ -1,17 +1,18 @@
-// Two people call each other, once over any path and once over relays alone.
+// Two people call each other, over any path or over relays alone.
 //
-// Input: url of the server, browsers (two names; the second comes later).
-// Result: for each of the two calls what the panel and getStats say on both
+// Input: url of the server, browsers (two names; the second comes later),
+// relay (for each call to make, whether over relays alone).
+// Result: for each call what the panel and getStats say on both
 // sides, and how loud the first was before and after being muted.
 import { launch, run } from './driver.mjs';
 import { Person } from './call-person.mjs';
 
-run(async ({ url, browsers }) => {
+run(async ({ url, browsers, relay }) => {
   const running = {};
   const origin = new URL(url).origin;
   for (const name of new Set(browsers)) running[name] = await launch(name, { media: true, trust: origin });
   const calls = [];
-  for (const relay of [false, true]) calls.push(await call(browsers.map((name) => running[name]), url, relay));
+  for (const forced of relay) calls.push(await call(browsers.map((name) => running[name]), url, forced));
   return { calls };
 }, 85_000);
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"turnkey/lab/netns"
 	"turnkey/web"
 )
 
@@ -17,6 +18,7 @@ const allowClients = "TURNKEY_ALLOW_PEERS=203.0.113.0/24"
 type callInput struct {
 	URL      string   `json:"url"`
 	Browsers []string `json:"browsers,omitempty"`
+	Relay    []bool   `json:"relay,omitempty"` // for each call
 	Key      string   `json:"key,omitempty"`
 	Token    string   `json:"token,omitempty"`
 }
@@ -45,47 +47,62 @@ func TestCall(t *testing.T) {
 	_, host := start(t, allowClients)
 	for _, pair := range [][]string{{"chromium", "chromium"}, {"chromium", "firefox"}, {"firefox", "chromium"}, {"firefox", "firefox"}} {
 		t.Run(strings.Join(pair, "-"), func(t *testing.T) {
-			var got pairResult
-			Run(t, host, "call-pair.mjs", callInput{URL: "http://" + server + ":8080/", Browsers: pair}, &got)
-			if got.Error != "" {
-				t.Fatalf("the browsers report: %s", got.Error)
-			}
-			if len(got.Calls) != 2 {
-				t.Fatalf("got %d calls, want 2", len(got.Calls))
-			}
-			for _, c := range got.Calls {
-				if len(c.Flows) != 2 || !c.Flows[0] || !c.Flows[1] {
-					t.Errorf("relay %v: media flowed %v, want both ways", c.Relay, c.Flows)
-				}
-				if c.Loud < 1e-4 || c.Muted > c.Loud/100 {
-					t.Errorf("relay %v: got sound energy %g before and %g after mute, want some and none", c.Relay, c.Loud, c.Muted)
-				}
-				for _, e := range c.Errors {
-					t.Errorf("relay %v: browser console: %s", c.Relay, e)
-				}
-				if len(c.Paths) != 2 {
-					t.Fatalf("relay %v: got paths of %d sides, want 2", c.Relay, len(c.Paths))
-				}
-				for side, p := range c.Paths {
-					checkPath(t, c.Relay, p.Shown.way, p.Stats, p.Shown.Sentence)
-					if p.Shown.RTT == "" || p.Shown.In == "" || p.Shown.Out == "" {
-						t.Errorf("relay %v, side %d: the panel lacks numbers: %+v", c.Relay, side, p.Shown)
-					}
-				}
-			}
+			testCalls(t, host, callInput{Browsers: pair, Relay: []bool{false, true}}, "udp")
 		})
+	}
+}
+
+// Where no UDP leaves the network, the panel names TCP.
+func TestCallWithoutUDP(t *testing.T) {
+	_, host := start(t, allowClients)
+	host.NFT("add table inet t\nadd chain inet t out { type filter hook output priority 0; }\n" +
+		"add rule inet t out ip daddr " + server + " meta l4proto udp drop\n")
+	testCalls(t, host, callInput{Browsers: []string{"chromium", "firefox"}, Relay: []bool{true}}, "tcp")
+}
+
+// testCalls makes calls between two and checks what both sides got and saw.
+func testCalls(t *testing.T, host *netns.Host, in callInput, transport string) {
+	t.Helper()
+	in.URL = "http://" + server + ":8080/"
+	var got pairResult
+	Run(t, host, "call-pair.mjs", in, &got)
+	if got.Error != "" {
+		t.Fatalf("the browsers report: %s", got.Error)
+	}
+	if len(got.Calls) != len(in.Relay) {
+		t.Fatalf("got %d calls, want %d", len(got.Calls), len(in.Relay))
+	}
+	for _, c := range got.Calls {
+		if len(c.Flows) != 2 || !c.Flows[0] || !c.Flows[1] {
+			t.Errorf("relay %v: media flowed %v, want both ways", c.Relay, c.Flows)
+		}
+		if c.Loud < 1e-4 || c.Muted > c.Loud/100 {
+			t.Errorf("relay %v: got sound energy %g before and %g after mute, want some and none", c.Relay, c.Loud, c.Muted)
+		}
+		for _, e := range c.Errors {
+			t.Errorf("relay %v: browser console: %s", c.Relay, e)
+		}
+		if len(c.Paths) != 2 {
+			t.Fatalf("relay %v: got paths of %d sides, want 2", c.Relay, len(c.Paths))
+		}
+		for side, p := range c.Paths {
+			checkPath(t, c.Relay, p.Shown.way, p.Stats, transport, p.Shown.Sentence)
+			if p.Shown.RTT == "" || p.Shown.In == "" || p.Shown.Out == "" {
+				t.Errorf("relay %v, side %d: the panel lacks numbers: %+v", c.Relay, side, p.Shown)
+			}
+		}
 	}
 }
 
 // checkPath checks that the panel shows the selected pair, and that the pair
 // is of the kind that was asked for.
-func checkPath(t *testing.T, relay bool, shown, stats way, sentence string) {
+func checkPath(t *testing.T, relay bool, shown, stats way, transport, sentence string) {
 	t.Helper()
 	if shown != stats {
 		t.Errorf("relay %v: the panel shows %+v, getStats says %+v", relay, shown, stats)
 	}
-	if stats.Transport != "udp" {
-		t.Errorf("relay %v: got transport %q, want udp", relay, stats.Transport)
+	if stats.Transport != transport {
+		t.Errorf("relay %v: got transport %q, want %q", relay, stats.Transport, transport)
 	}
 	word := "Direct"
 	if relay {
