@@ -7,13 +7,15 @@ const patience = 20_000; // ms for whatever has to become true
 export class Person {
   errors = []; // of the browser's console
 
-  // open goes to the call page with something behind the #.
-  static async open(browser, url, hash, size) {
+  // open goes to the call page with something behind the #; before, if given,
+  // is run in the page before its own scripts.
+  static async open(browser, url, hash, before) {
     const p = new Person();
-    p.page = await openPage(browser, `${url}docs/protocol`, size);
+    p.page = await openPage(browser, `${url}docs/protocol`);
     p.page.on('console', (m) => { if (m.type() === 'error') p.errors.push(m.text()); });
     p.page.on('pageerror', (err) => p.errors.push(err.message));
     await p.page.evaluateOnNewDocument(listen);
+    if (before) await p.page.evaluateOnNewDocument(before);
     await p.page.goto(`${url}call#${hash}`);
     return p;
   }

@@ -1,4 +1,5 @@
-// A server that wants a key and lets two into a room; a page over plain http.
+// A server that wants a key and lets two into a room; a page over plain http;
+// a person who refuses the camera.
 //
 // Input: url of the server, key, token for the room "full".
 // Result: what the people read.
@@ -28,8 +29,12 @@ run(async ({ url, key, token }) => {
   await anna.hears('Bob', 'I see you');
   await anna.tile('Bob', 'video', 'off');
 
-  const chiara = await Person.open(secure, url, `full&name=Chiara&token=${token}`);
+  const chiara = await Person.open(secure, url, `full&name=Chiara&token=${token}`, () => {
+    navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('no', 'NotAllowedError'));
+  });
+  await chiara.until(() => !document.getElementById('again').hidden);
+  const refused = await read(chiara, 'notice');
   await chiara.join();
   await chiara.until(() => !document.getElementById('problem').hidden);
-  return { asked, address, notice, full: await read(chiara, 'problem'), errors: [...anna.errors, ...chiara.errors] };
+  return { asked, address, notice, refused, full: await read(chiara, 'problem'), errors: [...anna.errors, ...chiara.errors] };
 }, 85_000);

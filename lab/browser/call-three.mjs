@@ -1,4 +1,4 @@
-// Three people in a room; one switches to relays, one loses the server, one
+// Three people in a room; one switches to relays, then all switch at once, one loses the server, one
 // finds the network changed, one shows the screen. Each time, pictures and
 // sound of the two others come to everybody.
 //
@@ -45,6 +45,10 @@ async function call(people, steps, url, browsers) {
   await bob.press('#paths .relay');
   await bob.until(() => [...document.querySelectorAll('[data-fact=local]')].filter((e) => e.textContent.startsWith('relay')).length === 2);
   await everybody('relay');
+
+  const flip = () => document.querySelector('#paths .relay').click();
+  await Promise.all([anna, chiara, bob].map((p) => p.page.evaluate(flip)));
+  await everybody('at once');
 
   await chiara.page.evaluate(() => lab.sockets.at(-1).close(4999));
   await anna.hears('', 'Chiara left.');

@@ -127,7 +127,7 @@ func TestCallOfThree(t *testing.T) {
 	if got.Error != "" {
 		t.Fatalf("after %v the browsers report: %s", got.Steps, got.Error)
 	}
-	if steps, want := strings.Join(got.Steps, " "), "joined chat relay rejoined restarted screen"; steps != want {
+	if steps, want := strings.Join(got.Steps, ", "), "joined, chat, relay, at once, rejoined, restarted, screen"; steps != want {
 		t.Errorf("got steps %q, want %q", steps, want)
 	}
 	for _, e := range got.Errors {
@@ -143,9 +143,9 @@ func TestCallPageSaysWhyAndWhatToDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got struct {
-		Error                        string
-		Asked, Address, Notice, Full string
-		Errors                       []string
+		Error                                 string
+		Asked, Address, Notice, Refused, Full string
+		Errors                                []string
 	}
 	Run(t, host, "call-refused.mjs", callInput{URL: "http://" + server + ":8080/", Key: key, Token: token}, &got)
 	if got.Error != "" {
@@ -156,6 +156,7 @@ func TestCallPageSaysWhyAndWhatToDo(t *testing.T) {
 		{"without a key", got.Asked, "auth_required"},
 		{"plain http", got.Notice, "https"},
 		{"plain http", got.Notice, "http://localhost:8080/call"},
+		{"camera refused", got.Refused, "Allow them"},
 		{"full room", got.Full, "room_full"},
 		{"full room", got.Full, "TURNKEY_ROOM_MAX"},
 	} {

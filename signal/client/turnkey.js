@@ -284,6 +284,7 @@ class Peer extends EventTarget {
   #work = Promise.resolve(); // negotiation goes one step at a time
   #held = [];                // candidates whose description has not come
   #ignoring = false;         // the offer that its candidates belong to
+  #offered;                  // names the last offer, and comes back with its answer
 
   constructor(id, { name = "", meta = {}, present = false, initiator, polite }, room) {
     super();
@@ -362,22 +363,24 @@ class Peer extends EventTarget {
     const { pc } = this;
     if (!this.#initiator && !pc.remoteDescription || pc.signalingState !== "stable") return;
     await pc.setLocalDescription();
-    this.#room.tell({ type: "offer", sdp: pc.localDescription.sdp });
+    this.#offered = Math.random().toString(36).slice(2);
+    this.#room.tell({ type: "offer", sdp: pc.localDescription.sdp, offer: this.#offered });
   }
 
   // Steps never overlap, so an offer has crossed exactly if one of our own is
   // out: the polite side takes its own back, the other ignores what came.
-  async #describe({ type, sdp }) {
+  async #describe({ type, sdp, offer }) {
     const { pc } = this;
     const crossed = type === "offer" && pc.signalingState !== "stable";
     this.#ignoring = crossed && !this.#polite;
-    if (this.#ignoring || type === "answer" && pc.signalingState !== "have-local-offer") return;
+    const late = type === "answer" && (pc.signalingState !== "have-local-offer" || offer && offer !== this.#offered);
+    if (this.#ignoring || late) return;
     const first = !pc.remoteDescription;
     await pc.setRemoteDescription({ type, sdp });
     if (first && !this.#initiator) await this.#attach();
     if (type === "offer") {
       await pc.setLocalDescription();
-      this.#room.tell({ type: "answer", sdp: pc.localDescription.sdp });
+      this.#room.tell({ type: "answer", sdp: pc.localDescription.sdp, offer });
     }
     for (const candidate of this.#held.splice(0)) {
       if (this.#current(candidate)) await pc.addIceCandidate(candidate);
