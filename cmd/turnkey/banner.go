@@ -18,27 +18,13 @@ func (s *server) status() web.Status {
 	st := web.Status{
 		Version: thisBuild().Version, Host: s.around.host, Auth: s.cfg.Auth,
 		Public: s.around.advertise().String(), PublicFrom: s.around.public.from,
-		Calls: (int(s.cfg.RelayPorts.Max) - int(s.cfg.RelayPorts.Min) + 1) / 2,
-		Off:   s.off(),
+		Listen: s.sockets.bound,
+		Calls:  (int(s.cfg.RelayPorts.Max) - int(s.cfg.RelayPorts.Min) + 1) / 2,
+		Off:    s.off(),
 	}
 	if name := s.cfg.PublicIP.DNS; name != "" && s.around.advertise() != s.around.public.addr {
 		st.PublicFrom = "name " + name + " in TURNKEY_PUBLIC_IP"
 	}
-	add := func(a net.Addr, use string) {
-		if ap, err := netip.ParseAddrPort(a.String()); err == nil {
-			st.Listen = append(st.Listen, web.Socket{Network: a.Network(), Addr: ap, Use: use})
-		}
-	}
-	for _, c := range s.sockets.turnUDP {
-		add(c.LocalAddr(), "STUN and TURN")
-	}
-	for _, l := range s.sockets.turnTCP {
-		add(l.Addr(), "STUN and TURN")
-	}
-	for _, c := range s.sockets.stunUDP {
-		add(c.LocalAddr(), "STUN")
-	}
-	add(s.sockets.http.Addr(), "HTTP")
 	_, httpPort, _ := net.SplitHostPort(s.sockets.http.Addr().String())
 	st.Open = []web.Port{
 		{Network: "udp", Ports: strconv.Itoa(int(s.cfg.Port)), Use: "STUN and TURN"},
@@ -46,6 +32,15 @@ func (s *server) status() web.Status {
 		{Network: "udp", Ports: strconv.Itoa(int(s.cfg.AltPort)), Use: "second STUN port, for NAT tests"},
 		{Network: "udp", Ports: s.cfg.RelayPorts.String(), Use: "relays, one port each"},
 		{Network: "tcp", Ports: httpPort, Use: "these pages and the API"},
+	}
+	if s.cert != nil {
+		port := strconv.Itoa(int(s.cfg.TLSPort))
+		st.Open = append(st.Open,
+			web.Port{Network: "tcp", Ports: port, Use: "TURN over TLS"},
+			web.Port{Network: "udp", Ports: port, Use: "TURN over DTLS"})
+		if port, on := httpsPort(s.cfg); on {
+			st.Open = append(st.Open, web.Port{Network: "tcp", Ports: strconv.Itoa(int(port)), Use: "HTTPS, and TURN over TLS where only the web is open"})
+		}
 	}
 	return st
 }
@@ -60,6 +55,10 @@ func (s *server) off() []web.Off {
 		}
 	}
 	add(s.around.public.hint != "", "being reached from outside this network", "TURNKEY_PUBLIC_IP")
+	_, https := httpsPort(s.cfg)
+	add(s.cert == nil, "TURN over TLS and DTLS, HTTPS", "TURNKEY_TLS_CERT")
+	add(s.cert != nil && !https, "HTTPS, and TURN on its port", "TURNKEY_HTTPS")
+	add(s.cert != nil && !isName(s.around.host), "turns: URLs for clients, which need a name", "TURNKEY_HOST")
 	add(s.cfg.Auth == configs.AuthLocal, "credentials for clients outside this network", "TURNKEY_AUTH")
 	add(len(s.cfg.Origins) == 0, "credentials for pages of other web sites", "TURNKEY_ORIGINS")
 	add(len(s.cfg.AllowPeers) == 0, "relaying to private addresses", "TURNKEY_ALLOW_PEERS")
@@ -69,7 +68,7 @@ func (s *server) off() []web.Off {
 
 // announce prints what the server is and how to use it.
 func (s *server) announce(w io.Writer, asJSON bool) error {
-	ice, err := iceSession(s.secrets, s.around.host, s.cfg.Port, "snippet", s.cfg.CredentialTTL)
+	ice, err := iceSession(s.secrets, s.cfg, s.around.host, "snippet", s.cfg.CredentialTTL)
 	if err != nil {
 		return err
 	}
@@ -89,6 +88,9 @@ func (s *server) announce(w io.Writer, asJSON bool) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "turnkey %s\n\n", st.Version)
 	fmt.Fprintf(&b, "  page        %s\n", page)
+	if port, on := httpsPort(s.cfg); on {
+		fmt.Fprintf(&b, "              %s\n", httpsURL(s.around.host, port))
+	}
 	fmt.Fprintf(&b, "  advertised  %s (%s)\n", st.Public, st.PublicFrom)
 	if s.around.public.hint != "" {
 		fmt.Fprintf(&b, "              %s\n", s.around.public.hint)
@@ -110,6 +112,12 @@ func (s *server) announce(w io.Writer, asJSON bool) error {
 		ice.ExpiresAt.Format("2006-01-02 15:04 MST"), page, snippet)
 	_, err = io.WriteString(w, b.String())
 	return err
+}
+
+// httpsURL is the URL at which clients find the pages with TLS.
+func httpsURL(host string, port uint16) string {
+	at := net.JoinHostPort(host, strconv.Itoa(int(port)))
+	return "https://" + strings.TrimSuffix(at, ":443")
 }
 
 func join(addrs []netip.Addr) string {

@@ -21,7 +21,9 @@ import (
 	"turnkey/stunsrv"
 	"turnkey/turnsrv"
 	"turnkey/turnsrv/cred"
+	"turnkey/turnsrv/front"
 	"turnkey/web"
+	"turnkey/web/certs"
 )
 
 // Limits of the HTTP server. WebSockets have their own.
@@ -76,6 +78,7 @@ type server struct {
 	log     *slog.Logger
 	around  *surroundings
 	sockets *sockets
+	cert    *certs.Files // nil = no TLS
 	secrets *cred.Secrets
 	secret  secret // where the first of secrets came from
 	apiKey  secret
@@ -101,7 +104,7 @@ func start(cfg configs.Config, log *slog.Logger) (*server, error) {
 		return nil, err
 	}
 	var err error
-	if s.sockets, err = openSockets(cfg, s.around.listen, log); err != nil {
+	if s.sockets, err = openSockets(cfg, s.around.listen, s.cert, log); err != nil {
 		return nil, err
 	}
 	if s.turn, err = turnsrv.New(s.turnConfig()); err != nil {
@@ -112,12 +115,15 @@ func start(cfg configs.Config, log *slog.Logger) (*server, error) {
 		s.part("STUN on "+conn.LocalAddr().String(), func() error { return stunsrv.Serve(conn, s.limit) })
 	}
 	s.http = &http.Server{
-		Handler:           s.handler(),
+		Handler: front.Handler(s.handler()), ConnContext: front.ConnContext,
 		ReadHeaderTimeout: httpHeaderTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout,
 		IdleTimeout: httpIdleTimeout, MaxHeaderBytes: httpMaxHeader,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	s.part("HTTP on "+cfg.HTTP, func() error { return s.http.Serve(s.sockets.http) })
+	if s.sockets.https != nil {
+		s.part("HTTPS on "+cfg.HTTPS, func() error { return s.http.Serve(s.sockets.https) })
+	}
 	s.ready.Store(true)
 	return s, nil
 }
@@ -133,6 +139,10 @@ func (s *server) prepare() (err error) {
 	if s.apiKey, err = needSecret(apiKeySet(s.cfg), s.cfg.StateDir, apiKeyFile); err != nil {
 		return err
 	}
+	if s.cert, err = openCertificate(s.cfg, s.log); err != nil {
+		return err
+	}
+	s.checkCertificate()
 	if s.secrets, err = cred.NewSecrets(s.secret.values...); err != nil {
 		return fmt.Errorf("use TURNKEY_SECRET: %w", err)
 	}
@@ -152,7 +162,7 @@ func (s *server) turnConfig() turnsrv.Config {
 	return turnsrv.Config{
 		IPv6:        s.ipv6Relays(),
 		PacketConns: s.sockets.turnUDP,
-		Listeners:   s.sockets.turnTCP,
+		Listeners:   s.sockets.turnStreams,
 		STUN:        func(conn net.PacketConn) net.PacketConn { return stunsrv.Wrap(conn, s.limit) },
 		Secrets:     s.secrets,
 		Realm:       s.cfg.Realm,
@@ -180,7 +190,7 @@ func (s *server) ipv6Relays() *turnsrv.Relays {
 }
 
 func (s *server) ice(label string, ttl time.Duration) (web.Session, error) {
-	return iceSession(s.secrets, s.around.host, s.cfg.Port, label, ttl)
+	return iceSession(s.secrets, s.cfg, s.around.host, label, ttl)
 }
 
 func (s *server) handler() http.Handler {
@@ -221,16 +231,20 @@ func (s *server) part(what string, f func() error) {
 
 // run waits until ctx is done or a part fails, and stops the server.
 func (s *server) run(ctx context.Context) error {
+	follow, unfollow := context.WithCancel(ctx)
+	defer unfollow()
 	if name := s.cfg.PublicIP.DNS; name != "" {
-		follow, cancel := context.WithCancel(ctx)
-		defer cancel()
 		s.wg.Go(func() { s.around.follow(follow, name, s.moved, s.unresolved) })
+	}
+	if s.cert != nil {
+		s.wg.Go(func() { s.cert.Watch(follow) })
 	}
 	var failure error
 	select {
 	case <-ctx.Done():
 	case failure = <-s.failed:
 	}
+	unfollow() // stop waits for what follows
 	n := len(s.turn.Sessions())
 	s.log.Info("stopping: no new connections; a second signal ends the process at once", "sessions", n, "drainTimeout", s.cfg.DrainTimeout)
 	drain, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)

@@ -65,6 +65,9 @@ func Split(l net.Listener, c Config, wanted ...Kind) *Splitter {
 	for _, k := range wanted {
 		s.queues[k] = newQueue(l.Addr(), 0, s.left)
 	}
+	if s.queues[TURN] == nil && s.queues[HTTP] == nil {
+		s.TLS = nil
+	}
 	if s.TLS != nil {
 		s.TLS = s.TLS.Clone()
 		s.TLS.NextProtos = nil
