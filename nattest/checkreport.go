@@ -3,7 +3,6 @@ package nattest
 import (
 	"fmt"
 	"io"
-	"strings"
 	"time"
 )
 
@@ -44,43 +43,44 @@ func (r *CheckReport) WriteText(w io.Writer) {
 		for _, it := range r.Checks {
 			if it.State == state {
 				count[state]++
-				l.add(strings.TrimPrefix(it.Name, "relay_"), it.text())
+				it.write(&l)
 			}
 		}
 	}
 	for _, n := range r.Server.Notes {
 		l.add("note", n)
 	}
-	title := fmt.Sprintf("OK: %s, %d checks passed", r.Server.Host, count["ok"])
+	title := fmt.Sprintf("OK: %s passes %d checks", r.Server.Host, count["ok"])
 	if !r.OK {
-		title = fmt.Sprintf("FAILED: %s, %d of %d checks", r.Server.Host, count["failed"], len(r.Checks))
+		title = fmt.Sprintf("FAILED: %s fails %d of %d checks", r.Server.Host, count["failed"], len(r.Checks))
 	}
 	if n := count["not_tested"]; n > 0 {
-		title += fmt.Sprintf(", %d not tested", n)
+		title += fmt.Sprintf("; %d skipped", n)
 	}
 	l.print(w, title)
 }
 
-func (it Item) text() string {
-	s := it.Target
+// titled says what kind of thing a target is that does not tell by itself.
+var titled = map[string]string{"dns": "DNS of ", "stun": "STUN on "}
+
+func (it Item) write(l *lines) {
+	target, end := titled[it.Name]+it.Target, ""
+	if it.MS > 0 {
+		end = fmt.Sprintf("%.1f ms", it.MS)
+	}
 	switch it.State {
 	case "ok":
-		s += " ok"
-		if it.MS > 0 {
-			s += fmt.Sprintf(", %.1f ms", it.MS)
-		}
-		return s
+		l.row("ok", target, end)
 	case "failed":
-		s += " FAILED"
+		l.row("FAILED", target, "")
+		why := it.Reason
 		if it.TURN != nil {
-			s += " at " + it.TURN.Failed
+			why = "at " + it.TURN.Failed + ": " + why
 		}
+		l.more(why)
+		l.more(it.Hint)
 	default:
-		s += " not tested"
+		l.add("skipped", target+": "+it.Reason)
+		l.more(it.Hint)
 	}
-	s += ": " + it.Reason
-	if it.Hint != "" {
-		s += "; " + it.Hint
-	}
-	return s
 }

@@ -2,6 +2,7 @@ package nattest
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -83,7 +84,7 @@ func (c *Config) egress(ctx context.Context, network string, eps []netip.AddrPor
 		if !seen {
 			conn, err := c.DialContext(ctx, network, ep.String())
 			if err != nil {
-				why = "this machine has no way to " + ep.Addr().String() + ": " + plain(err)
+				why = fmt.Sprintf("this machine cannot send to %s: %s", ep.Addr(), plain(err))
 			} else {
 				l = addrPort(conn.LocalAddr()).Addr()
 				conn.Close()

@@ -16,12 +16,29 @@ const (
 // lines collects labelled text, wrapped at 80 columns.
 type lines []string
 
+// add wraps text beside its label.
 func (l *lines) add(label, text string) {
+	l.wrap(fmt.Sprintf("  %-*s", labelled-2, label), labelled, text)
+}
+
+// more wraps text below what it belongs to.
+func (l *lines) more(text string) { l.wrap(strings.Repeat(" ", labelled+2), labelled+2, text) }
+
+// row puts a word at the end of the line.
+func (l *lines) row(label, text, end string) {
+	pad := max(1, columns-labelled-len([]rune(text))-len([]rune(end)))
+	if end == "" {
+		pad = 0
+	}
+	*l = append(*l, fmt.Sprintf("  %-*s%s%s%s", labelled-2, label, text, strings.Repeat(" ", pad), end))
+}
+
+// wrap breaks text at 80 columns: line is what it begins with.
+func (l *lines) wrap(line string, margin int, text string) {
 	if text == "" {
 		return
 	}
-	line := fmt.Sprintf("  %-*s", labelled-2, label)
-	indent := strings.Repeat(" ", labelled)
+	indent := strings.Repeat(" ", margin)
 	fresh := true
 	for _, w := range strings.Fields(text) {
 		if !fresh && len([]rune(line))+1+len([]rune(w)) > columns {
@@ -55,38 +72,38 @@ var titles = map[string]string{
 // WriteText writes the report for a person: the verdict, then at most 20 lines
 // of 80 columns (a long URL may exceed them).
 func (r *Report) WriteText(w io.Writer) {
-	title := titles[r.Verdict.Relay]
-	if r.V4.UDP == "blocked" || r.V4.UDP == "not_tested" && r.V6.UDP == "blocked" {
-		title += ": UDP is blocked"
-	} else if f := r.decisive(); f.UDP == "partial" && r.Verdict.Relay == Unknown {
-		title += ": UDP " + f.silent() + " silent"
-	} else if n := mappingName(r.decisive()); n != "" {
-		title += ": " + n
-	}
-	if r.Verdict.Relay == likely || r.Verdict.Relay == required {
-		title += "; TURN " + map[string]string{"ok": "works", "failed": "FAILS"}[r.TURN.State]
-		if r.TURN.State == "not_tested" {
-			title += "not tested"
-		}
-	}
 	var l lines
 	l.add("why", r.Verdict.Reason)
-	l.add("with", r.Verdict.Scope)
+	l.add("peers", r.Verdict.Scope)
 	l.add("do", r.Verdict.Advice)
-	l.add("IPv4", r.V4.text())
-	l.add("IPv6", r.V6.text())
-	l.add("TURN", r.TURN.text())
-	for _, u := range r.TURN.URLs {
-		l.add("", u.URL+" "+u.text())
+	r.V4.write(&l, "IPv4")
+	r.V6.write(&l, "IPv6")
+	r.TURN.write(&l)
+	label := "note"
+	for _, note := range slices.Concat(r.Verdict.Caveats, r.Server.Notes) {
+		l.add(label, note)
+		label = ""
 	}
-	for i, c := range append(append([]string(nil), r.Verdict.Caveats...), r.Server.Notes...) {
-		if i == 0 {
-			l.add("note", c)
-		} else {
-			l.add("", c)
-		}
+	l.print(w, r.title())
+}
+
+// title is the verdict in one line.
+func (r *Report) title() string {
+	title, f := titles[r.Verdict.Relay], r.decisive()
+	switch name := mappingName(f); {
+	case f.UDP == "blocked":
+		title += ": UDP is blocked"
+	case f.UDP == "partial" && r.Verdict.Relay == Unknown:
+		title += ": UDP " + f.silent() + " silent"
+	case f.Mapping.Behavior == AddressAndPortDependent:
+		title += ": symmetric NAT"
+	case name != "":
+		title += ": " + name
 	}
-	l.print(w, title)
+	if r.Verdict.Relay == likely || r.Verdict.Relay == required {
+		title += map[string]string{"ok": "; TURN works", "failed": "; TURN FAILS", "not_tested": "; TURN not tested"}[r.TURN.State]
+	}
+	return title
 }
 
 // decisive is the family that the verdict rests on.
@@ -112,43 +129,60 @@ func mappingName(f *Family) string {
 	return ""
 }
 
-func (f *Family) text() string {
+func (f *Family) write(l *lines, label string) {
 	switch f.UDP {
 	case "not_tested":
-		return "not tested: " + f.Why
+		l.add(label, "not tested: "+f.Why)
+		return
 	case "blocked":
-		return "UDP blocked: no answer from " + f.ports()
+		l.add(label, "UDP blocked: "+f.answers())
+		return
 	case "no_answer":
-		return "no answer over UDP from " + f.ports()
+		l.add(label, "nothing over UDP: "+f.answers())
+		return
 	}
 	name := mappingName(f)
 	if name == "" {
 		name = "mapping unknown"
 	}
-	s := name
 	if f.Mapping.Behavior != Unknown {
-		s += fmt.Sprintf(" (confidence %s: %d %s)", f.Mapping.Level, len(f.Trials), plural(len(f.Trials), "socket"))
+		name += fmt.Sprintf(" (confidence %s: %d %s)", f.Mapping.Level, len(f.Trials), plural(len(f.Trials), "socket"))
 	}
+	l.add(label, name)
 	if len(f.Trials) > 0 && len(f.Mapped) > 0 {
-		s += fmt.Sprintf(", %s seen as %s", f.Trials[0].Local.Addr(), f.Mapped[0].Address)
+		seen := fmt.Sprintf("%s is seen as %s", f.Trials[0].Local.Addr(), f.Mapped[0].Address)
 		if n := len(f.Mapped) - 1; n > 0 {
-			s += fmt.Sprintf(" and %d more", n)
+			seen += fmt.Sprintf(" and %d more", n)
 		}
+		l.add("", seen)
 	}
-	s += "; STUN " + f.ports()
+	answers := f.answers()
 	if f.RTTMS > 0 {
-		s += fmt.Sprintf(", %.1f ms", f.RTTMS)
+		answers += fmt.Sprintf("; %.1f ms", f.RTTMS)
 	}
-	return s
+	l.add("", answers)
 }
 
-// ports lists the endpoints with how many of the sockets each answered.
-func (f *Family) ports() string {
-	var out []string
+// answers says how many of the sockets each endpoint answered.
+func (f *Family) answers() string {
+	by := map[string]string{}
+	var counts []string
 	for _, e := range f.Endpoints {
-		out = append(out, fmt.Sprintf("%s %d/%d", e.Endpoint, e.Answered, e.Asked))
+		n := fmt.Sprintf("%d/%d answers", e.Answered, e.Asked)
+		if e.Answered == 0 {
+			n = "no answer"
+		}
+		if by[n] == "" {
+			counts = append(counts, n)
+			by[n] = n + " from " + e.Endpoint.String()
+		} else {
+			by[n] += ", " + e.Endpoint.String()
+		}
 	}
-	return strings.Join(out, ", ")
+	for i, n := range counts {
+		counts[i] = by[n]
+	}
+	return strings.Join(counts, "; ")
 }
 
 func plural(n int, s string) string {
@@ -158,26 +192,26 @@ func plural(n int, s string) string {
 	return s + "s"
 }
 
-func (r *Relay) text() string {
+func (r *Relay) write(l *lines) {
 	switch r.State {
 	case "ok":
-		return "verified: a packet went from relay to relay and back"
+		l.add("TURN", "works: a packet went from relay to relay and back")
 	case "failed":
-		return "DOES NOT WORK over any URL"
+		l.add("TURN", "DOES NOT WORK over any URL")
+	default:
+		l.add("TURN", "not tested: "+r.Why)
 	}
-	return "not tested: " + r.Why
-}
-
-func (u *URLReport) text() string {
-	switch u.State {
-	case "ok":
-		return fmt.Sprintf("ok, %.1f ms", u.RTTMS)
-	case "failed":
-		s := fmt.Sprintf("FAILED at %s: %s", u.Failed, u.Reason)
-		if u.Hint != "" {
-			s += "; " + u.Hint
+	for _, u := range r.URLs {
+		switch u.State {
+		case "ok":
+			l.row("", u.URL, fmt.Sprintf("%.1f ms", u.RTTMS))
+		case "failed":
+			l.row("", u.URL, "FAILED")
+			l.more("at " + u.Failed + ": " + u.Reason)
+			l.more(u.Hint)
+		default:
+			l.row("", u.URL, "not tested")
+			l.more(u.Reason)
 		}
-		return s
 	}
-	return "not tested: " + u.Reason
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 
@@ -24,14 +25,46 @@ func TestReportIsReadable(t *testing.T) {
 				}
 				var b bytes.Buffer
 				r.WriteText(&b)
-				t.Log("\n" + b.String())
 				checkText(t, b.String())
+				golden(t, "testdata/"+strings.ReplaceAll(name, " ", "-")+".txt", b.String())
 				if !strings.HasPrefix(b.String(), titles[r.Verdict.Relay]) {
 					t.Errorf("got first line %q, want the verdict", strings.SplitN(b.String(), "\n", 2)[0])
 				}
 				checkJSON(t, r)
 			})
 		})
+	}
+}
+
+func TestCheckReportIsReadable(t *testing.T) {
+	r := CheckReport{Server: Server{Host: "turn.example.com", Notes: []string{"a note"}}, Checks: []Item{
+		{Name: "http", Target: "https://turn.example.com/healthz", State: "ok", MS: 12.3},
+		{Name: "ice", Target: "https://turn.example.com/v1/ice", State: "ok"},
+		{Name: "stun", Target: "203.0.113.10:3478", State: "ok", MS: 8},
+		{Name: "stun", Target: "[2001:db8::10]:3478", State: "not_tested", Reason: "this machine cannot send to 2001:db8::10: no route"},
+		{Name: "turn", Target: "turns:turn.example.com:5349?transport=tcp", State: "failed", TURN: &URLReport{Failed: "tls"},
+			Reason: "its certificate has expired, or is not valid yet", Hint: "the server needs a certificate valid for turn.example.com"},
+	}}
+	var b bytes.Buffer
+	r.WriteText(&b)
+	checkText(t, b.String())
+	golden(t, "testdata/check.txt", b.String())
+}
+
+// golden compares with a file, or writes it where UPDATE is set.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("got:\n%s\nwant, as in %s (UPDATE=1 rewrites it):\n%s", got, file, want)
 	}
 }
 

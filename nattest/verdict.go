@@ -22,6 +22,7 @@ type outcome struct{ relay, scope, reason, advice string }
 var (
 	offerTURN  = "Offer TURN all the same: some peer will need it."
 	checkTURN  = "Offer TURN (UDP first, then TCP or TLS) and keep its credentials fresh: calls from here depend on it."
+	mendTURN   = "Mend TURN as its hints say, over TCP or TLS as well: calls from here depend on it."
 	symmetric  = "direct only to peers without a NAT, or behind one with endpoint-independent or address-dependent filtering"
 	cannotTell = "Run the test again, or from another network; for a full answer give the server a second address."
 )
@@ -47,7 +48,7 @@ func (f *Family) judge() Verdict {
 	if f.local() {
 		v.Caveats = append(v.Caveats, "the server is on this machine or in a private network: this says nothing about the way to the internet")
 		if f.NAT == "no" {
-			v.Scope = "peers in the same network as this server; others were not tested"
+			v.Scope = "direct to peers in the same network as this server; others were not tested"
 		}
 	}
 	return v
@@ -76,38 +77,38 @@ func (f *Family) outcome() outcome {
 		return outcome{Unknown, "", "No UDP packet came back, and nothing else shows whether the server listens there.", "Check the server's UDP ports, and try from another network."}
 	case f.UDP == "blocked":
 		return outcome{
-			required, "every peer",
+			required, "no peer is reached directly",
 			"The server answers over TCP, but no UDP packet came back from any of its ports: UDP is blocked on the way, or by the server's own firewall.",
 			"Offer TURN over TCP or TLS. Try from another network to learn which side blocks.",
 		}
 	case f.Mapping.split && 3*f.Mapping.nonEIM >= 2*len(f.Trials):
-		return outcome{required, symmetric, "Most sockets got different public addresses or ports for different destinations, so the address that a peer learns is not the one it would be answered from.", checkTURN}
+		return outcome{required, symmetric, "Most sockets got different public addresses or ports for different destinations, so the address that this machine tells its peers does not work for them.", checkTURN}
 	case f.Mapping.split:
-		return outcome{likely, "peers behind most NATs", "The NAT kept one public address for some sockets and changed it for others, so direct connections come and go.", checkTURN}
+		return outcome{likely, "direct to some peers, some of the time", "The NAT kept one public address for some sockets and changed it for others, so direct connections come and go.", checkTURN}
 	case f.NAT == "no" && friendly:
-		return outcome{notRequired, "every peer that has UDP", "There is no NAT: the server sees this machine's own address.", offerTURN}
+		return outcome{notRequired, "direct to every peer that has UDP", "There is no NAT: the server sees this machine's own address.", offerTURN}
 	case f.NAT == "no":
 		return outcome{
-			unlikely, "direct with most peers; not with symmetric NATs if a firewall guards this machine",
+			unlikely, "direct to most peers; not to those behind a symmetric NAT if a firewall guards this machine",
 			"There is no NAT: the server sees this machine's own address. What a firewall on the way drops was not tested.", offerTURN,
 		}
 	case f.Mapping.Behavior == EndpointIndependent && friendly:
-		return outcome{notRequired, "every peer that has UDP", "The NAT keeps one public address for every destination and lets other peers in through it.", offerTURN}
+		return outcome{notRequired, "direct to every peer that has UDP", "The NAT keeps one public address for every destination and lets other peers in through it.", offerTURN}
 	case f.Mapping.Behavior == EndpointIndependent, slices.Equal(possible, []string{EndpointIndependent}):
 		return outcome{
-			unlikely, "direct with most peers; a relay towards those behind a symmetric NAT",
-			"The NAT keeps one public address and port whatever the destination, so the address that peers learn is the one to reach this machine at.", offerTURN,
+			unlikely, "direct to most peers; a relay towards those behind a symmetric NAT",
+			"The NAT keeps one public address and port whatever the destination, so the address that this machine tells its peers is the one to reach it at.", offerTURN,
 		}
 	case noneEIM && len(possible) > 0 && open:
-		return outcome{likely, "direct with some peers", f.changes() + ", but lets anybody in through it.", checkTURN}
+		return outcome{likely, "direct to some peers", f.changes() + ", but lets anybody in through it.", checkTURN}
 	case noneEIM && len(possible) > 0:
 		return outcome{
 			required, symmetric,
-			f.changes() + " (a symmetric NAT), so the address that a peer learns is not the one to reach this machine at.", checkTURN,
+			f.changes() + " (a symmetric NAT), so the address that this machine tells its peers does not work for them.", checkTURN,
 		}
 	case slices.Equal(possible, []string{EndpointIndependent, AddressDependent}):
 		return outcome{
-			unlikely, "direct with most peers, unless the NAT is address-dependent (rare)",
+			unlikely, "direct to most peers, unless the NAT is address-dependent (rare)",
 			"The NAT keeps one public address and port for both ports of the server, as NATs that let peers connect directly do.", offerTURN,
 		}
 	case f.UDP == "partial":
@@ -162,6 +163,9 @@ func (r *Report) conclude(v4, v6 observation, httpAnswered bool) {
 	alive := httpAnswered && v4.answers()+v6.answers() == 0
 	r.V4, r.V6 = classify(v4, alive), classify(v6, alive)
 	r.Verdict = overall(&r.V4, &r.V6)
+	if v := &r.Verdict; r.TURN.State == "failed" && (v.Relay == likely || v.Relay == required) {
+		v.Advice = mendTURN
+	}
 }
 
 // overall is IPv4's verdict where that was tested, since peers without IPv6
