@@ -39,29 +39,52 @@ func Serve(conn net.PacketConn, limit *Limiter) error {
 	}
 }
 
-// Wrap returns a view of conn whose ReadFrom answers Binding requests itself, as
-// often as limit allows, and returns only datagrams that are no Binding messages
-// at all. One goroutine at a time may call ReadFrom.
-func Wrap(conn net.PacketConn, limit *Limiter) net.PacketConn {
-	return &wrapped{PacketConn: conn, limit: limit, response: make([]byte, 0, MaxResponse)}
+// Wrap returns a view of conn that answers Binding requests itself, as often as
+// limit allows, and returns only datagrams that are no Binding messages at all,
+// by ReadFrom and by ReadFromUDPAddrPort. One goroutine at a time may read.
+func Wrap(conn net.PacketConn, limit *Limiter) *Wrapped {
+	return &Wrapped{PacketConn: conn, socket: asAddrPortConn(conn), limit: limit, response: make([]byte, 0, MaxResponse)}
 }
 
-type wrapped struct {
+// Wrapped is what Wrap returns.
+type Wrapped struct {
 	net.PacketConn
+	socket   addrPortConn
 	limit    *Limiter
 	response []byte
 }
 
-func (w *wrapped) ReadFrom(p []byte) (int, net.Addr, error) {
+// ReadFrom is that of net.PacketConn, without the Binding messages.
+func (w *Wrapped) ReadFrom(p []byte) (int, net.Addr, error) {
 	for {
 		n, from, err := w.PacketConn.ReadFrom(p)
 		if err != nil || !IsBinding(p[:n]) {
 			return n, from, err
 		}
-		client := addrPort(from)
-		if out := Respond(w.response[:0], p[:n], client); len(out) > 0 && w.limit.Allow(client.Addr()) {
-			_, _ = w.PacketConn.WriteTo(out, from)
+		w.respond(p[:n], addrPort(from))
+	}
+}
+
+// ReadFromUDPAddrPort is that of *net.UDPConn, without the Binding messages. It
+// does not allocate if the socket's does not.
+func (w *Wrapped) ReadFromUDPAddrPort(p []byte) (int, netip.AddrPort, error) {
+	for {
+		n, from, err := w.socket.ReadFromUDPAddrPort(p)
+		if err != nil || !IsBinding(p[:n]) {
+			return n, from, err
 		}
+		w.respond(p[:n], from)
+	}
+}
+
+// WriteToUDPAddrPort is that of *net.UDPConn.
+func (w *Wrapped) WriteToUDPAddrPort(p []byte, to netip.AddrPort) (int, error) {
+	return w.socket.WriteToUDPAddrPort(p, to)
+}
+
+func (w *Wrapped) respond(request []byte, from netip.AddrPort) {
+	if out := Respond(w.response[:0], request, from); len(out) > 0 && w.limit.Allow(from.Addr()) {
+		_, _ = w.socket.WriteToUDPAddrPort(out, from)
 	}
 }
 

@@ -21,6 +21,14 @@ func (c *channels) of(peer netip.AddrPort) (channel uint16, bound bool) {
 	return channel, bound
 }
 
+// to returns the peer that a channel is bound to.
+func (c *channels) to(channel uint16) (peer netip.AddrPort, bound bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	peer, bound = c.peer[channel]
+	return peer, bound
+}
+
 // free reports whether a channel may be bound to peer: both are unbound, or
 // bound to each other.
 func (c *channels) free(channel uint16, peer netip.AddrPort) bool {

@@ -8,16 +8,12 @@ import (
 	"github.com/pion/stun/v3"
 )
 
-// WriteTo sends what pion sends: data for a client as it is, responses
-// completed. Responses come from the goroutine that reads, data from others.
+// WriteTo sends pion's response to the request in hand, completed.
 func (g *gate) WriteTo(p []byte, to net.Addr) (int, error) {
-	if isSTUN(p) && p[0]&1 == 1 { // the class bit of responses, RFC 8489 section 5
-		if _, err := g.PacketConn.WriteTo(g.complete(p), to); err != nil {
-			return 0, err
-		}
-		return len(p), nil
+	if _, err := g.WriteToUDPAddrPort(g.complete(p), addrPort(to)); err != nil {
+		return 0, err
 	}
-	return g.PacketConn.WriteTo(p, to)
+	return len(p), nil
 }
 
 // complete makes of pion's response to the request in hand what the client is

@@ -13,11 +13,11 @@ import (
 )
 
 // gate is what pion reads from and writes to: one socket, on which Binding is
-// answered already. It answers what pion would answer wrongly or not at all,
-// lets pass what pion may see, one request at a time, and completes what pion
-// answers.
+// answered already. Data it passes on itself. Of requests it answers what pion
+// would answer wrongly or not at all, lets pass what pion may see, one at a time,
+// and completes what pion answers.
 //
-//	ReadFrom: socket -> admit (authenticate, judge) -> pion
+//	ReadFrom: socket -> forward to the peer, or admit (authenticate, judge) -> pion
 //	WriteTo:  pion -> complete -> socket
 //
 // pion handles a request on the goroutine that called ReadFrom and calls
@@ -25,7 +25,7 @@ import (
 // known: to the functions that pion asks for a key, a permission or a relay
 // socket, and to WriteTo for the response.
 type gate struct {
-	net.PacketConn
+	socket
 	server    *Server
 	transport string
 	// hold tells the transport that a client has an allocation, or has it no
@@ -44,7 +44,7 @@ type gate struct {
 	handling sync.Mutex
 	held     bool
 
-	mu       sync.Mutex
+	mu       sync.RWMutex
 	sessions map[netip.AddrPort]*session // by client: with this socket, the five-tuple
 }
 
@@ -68,12 +68,12 @@ type request struct {
 	reservation   [8]byte // the token of the port set aside for this one
 }
 
-// ReadFrom returns the next message that pion may see. It fails only when the
+// ReadFrom returns the next request that pion may see. It fails only when the
 // socket is closed, or for good.
 func (g *gate) ReadFrom(p []byte) (int, net.Addr, error) {
 	g.release()
 	for failures := 0; ; {
-		n, from, err := g.PacketConn.ReadFrom(p)
+		n, from, err := g.ReadFromUDPAddrPort(p)
 		if err != nil {
 			if failures++; errors.Is(err, net.ErrClosed) || failures == maxReadFailures {
 				return 0, nil, err
@@ -81,11 +81,11 @@ func (g *gate) ReadFrom(p []byte) (int, net.Addr, error) {
 			continue
 		}
 		failures = 0
+		from = unmap(from)
 		if isChannelData(p[:n]) {
-			return n, from, nil
-		}
-		if n = g.admit(p[:n], from); n > 0 {
-			return n, from, nil
+			g.forward(p[:n], from)
+		} else if n = g.admit(p[:n], from); n > 0 {
+			return n, net.UDPAddrFromAddrPort(from), nil
 		}
 	}
 }
@@ -103,23 +103,20 @@ func (g *gate) release() {
 }
 
 // admit returns how much of message b pion may see; 0 is nothing.
-func (g *gate) admit(b []byte, from net.Addr) int {
-	m, client := &g.message, addrPort(from)
+func (g *gate) admit(b []byte, from netip.AddrPort) int {
+	m := &g.message
 	m.Raw = b
 	if m.Decode() != nil || stunHeader+int(m.Length) != len(b) {
 		return 0
 	}
 	switch m.Type {
 	case stun.NewType(stun.MethodSend, stun.ClassIndication):
-		if len(unknownAttributes(m)) > 0 || g.session(client) == nil {
-			return 0
-		}
-		return len(b)
+		g.forwardIndication(m, from)
 	case stun.NewType(stun.MethodAllocate, stun.ClassRequest),
 		stun.NewType(stun.MethodRefresh, stun.ClassRequest),
 		stun.NewType(stun.MethodCreatePermission, stun.ClassRequest),
 		stun.NewType(stun.MethodChannelBind, stun.ClassRequest):
-		return g.admitRequest(b, from, client)
+		return g.admitRequest(b, from)
 	}
 	return 0
 }
@@ -129,9 +126,9 @@ func (g *gate) admit(b []byte, from net.Addr) int {
 // request without integrity, or of a wrong user or password, or with a nonce
 // that is not good, makes pion ask for credentials, which is all that it does
 // with it.
-func (g *gate) admitRequest(b []byte, from net.Addr, client netip.AddrPort) int {
+func (g *gate) admitRequest(b []byte, from netip.AddrPort) int {
 	m := &g.message
-	r := request{typ: m.Type, id: m.TransactionID, from: client}
+	r := request{typ: m.Type, id: m.TransactionID, from: from}
 	integrity, ok := offset(m, stun.AttrMessageIntegrity)
 	if !ok {
 		return g.challenge(b, r)
@@ -144,20 +141,20 @@ func (g *gate) admitRequest(b []byte, from net.Addr, client netip.AddrPort) int 
 	nonce, _ := m.Get(stun.AttrNonce)
 	switch {
 	case nonce == nil || !m.Contains(stun.AttrUsername) || !m.Contains(stun.AttrRealm):
-		return g.refuse(r, from, bad("USERNAME, REALM or NONCE"))
+		return g.refuse(r, bad("USERNAME, REALM or NONCE"))
 	case !g.nonces.good(nonce, time.Now()):
 		clear(nonce)             // in b: pion may see the end of its hour a little later
 		return g.challenge(b, r) // with its integrity, so that pion answers 438
 	}
-	username, key, why := g.authenticate(m, client)
+	username, key, why := g.authenticate(m, from)
 	if key == nil {
 		g.server.refuse(&r, g.transport, username, refusal{code: stun.CodeUnauthorized, why: why})
 		return g.challenge(b[:cut(b, integrity)], r)
 	}
 	r.username, r.key = username, key
-	s := g.session(client)
+	s := g.session(from)
 	if refused := g.judge(m, &r, s); refused.code != 0 {
-		return g.refuse(r, from, refused)
+		return g.refuse(r, refused)
 	}
 	return g.begin(r, b, s)
 }
@@ -232,7 +229,7 @@ func (g *gate) passwords(username string) (passwords []string, why string) {
 }
 
 // refuse answers r itself, and returns 0: nothing for pion.
-func (g *gate) refuse(r request, to net.Addr, refused refusal) int {
+func (g *gate) refuse(r request, refused refusal) int {
 	if r.key != nil {
 		g.server.refuse(&r, g.transport, r.username, refused)
 	} else if !g.server.unauthenticated(g.transport, r.from.Addr()) {
@@ -249,7 +246,7 @@ func (g *gate) refuse(r request, to net.Addr, refused refusal) int {
 		setters = append(setters, r.key)
 	}
 	if b := g.build(&r, setters...); b != nil {
-		_, _ = g.PacketConn.WriteTo(b, to) // a lost response is the client's to ask for again
+		_, _ = g.WriteToUDPAddrPort(b, r.from) // a lost response is the client's to ask for again
 	}
 	return 0
 }
@@ -268,8 +265,8 @@ func (g *gate) permit(_ net.Addr, ip net.IP) bool {
 
 // session returns the session of a client on this socket, or nil.
 func (g *gate) session(client netip.AddrPort) *session {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.mu.RLock()
+	defer g.mu.RUnlock()
 	return g.sessions[client]
 }
 

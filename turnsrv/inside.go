@@ -1,12 +1,8 @@
 package turnsrv
 
 import (
-	"encoding/binary"
 	"net/netip"
-	"sync"
 	"sync/atomic"
-
-	"github.com/pion/stun/v3"
 )
 
 // inside says which relay ports of one address family are in use, and by whom.
@@ -55,43 +51,4 @@ func (i *inside) find(to netip.AddrPort) *session {
 		return s
 	}
 	return nil
-}
-
-// deliver sends the client of s what the peer from sent to its relay: by the
-// channel that is bound to the peer, or as a Data indication if there is a
-// permission for it (RFC 8656 sections 11.5 and 12.6). Otherwise it is dropped.
-func (s *session) deliver(p []byte, from netip.AddrPort) {
-	channel, bound := s.channels.of(from)
-	if !bound && !s.permissions.has(from.Addr()) || !s.relay.toClient.allow(len(p)) {
-		return
-	}
-	s.relay.in.add(len(p))
-	b := deliveries.Get().(*[]byte)
-	defer deliveries.Put(b)
-	if bound {
-		*b = appendChannelData((*b)[:0], channel, p)
-	} else {
-		*b = appendDataIndication((*b)[:0], from, p)
-	}
-	_, _ = s.gate.PacketConn.WriteTo(*b, s.client)
-}
-
-var deliveries = sync.Pool{New: func() any { b := make([]byte, 0, maxFrame); return &b }}
-
-// appendChannelData appends ChannelData, padded as streams want it and datagrams
-// may have it (RFC 8656 section 12.5).
-func appendChannelData(b []byte, channel uint16, p []byte) []byte {
-	b = binary.BigEndian.AppendUint16(b, channel)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(p)))
-	return append(append(b, p...), make([]byte, -len(p)&3)...)
-}
-
-// appendDataIndication appends a Data indication, RFC 8656 section 11.6.
-func appendDataIndication(b []byte, from netip.AddrPort, p []byte) []byte {
-	m := stun.Message{Raw: b, TransactionID: stun.NewTransactionID()}
-	m.SetType(stun.NewType(stun.MethodData, stun.ClassIndication))
-	m.WriteHeader()
-	_ = stun.XORMappedAddress{IP: from.Addr().AsSlice(), Port: int(from.Port())}.AddToAs(&m, stun.AttrXORPeerAddress)
-	m.Add(stun.AttrData, p)
-	return m.Raw
 }

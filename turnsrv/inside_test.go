@@ -96,12 +96,3 @@ func TestRelayToNobodyInside(t *testing.T) {
 		t.Errorf("after it has left: got %v, want nobody", got)
 	}
 }
-
-func BenchmarkDeliver(b *testing.B) {
-	payload := make([]byte, 1200)
-	buf := make([]byte, 0, maxFrame)
-	b.ReportAllocs()
-	for b.Loop() {
-		buf = appendChannelData(buf[:0], 0x4000, payload)
-	}
-}

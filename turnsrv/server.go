@@ -224,7 +224,7 @@ func (s *Server) serve(conn net.PacketConn, transport string, hold func(netip.Ad
 	if !ok {
 		return conn.Close()
 	}
-	g := &gate{PacketConn: conn, server: s, transport: transport, hold: hold, sessions: make(map[netip.AddrPort]*session)}
+	g := &gate{socket: asSocket(conn), server: s, transport: transport, hold: hold, sessions: make(map[netip.AddrPort]*session)}
 	p, err := turn.NewServer(turn.ServerConfig{
 		Realm:       s.realm,
 		AuthHandler: g.authKey,

@@ -45,7 +45,6 @@ type Session struct {
 type session struct {
 	Session
 	gate        *gate
-	client      net.Addr // Session.Client, as the gate's socket wants it
 	relay       *relay
 	family      byte
 	key         stun.MessageIntegrity        // of the Allocate that made it
@@ -148,11 +147,11 @@ func (s *sessions) wait(ctx context.Context) error {
 
 // created is pion's callback when it has made an allocation for the request in
 // hand, before anything is relayed.
-func (g *gate) created(client, _ net.Addr, _, username, _ string, relayed net.Addr, _ int) {
+func (g *gate) created(_, _ net.Addr, _, username, _ string, relayed net.Addr, _ int) {
 	_, label, _ := cred.Parse(username)
 	r := &g.request
 	s := &session{
-		gate: g, client: client, relay: g.opened, family: r.family, key: r.key, request: r.id, reservation: r.reservation,
+		gate: g, relay: g.opened, family: r.family, key: r.key, request: r.id, reservation: r.reservation,
 		Session: Session{
 			Username: username, Label: label, Client: r.from, Relay: addrPort(relayed),
 			Transport: g.transport, Created: time.Now(),
@@ -167,7 +166,7 @@ func (g *gate) created(client, _ net.Addr, _, username, _ string, relayed net.Ad
 	user, prefix := userOf(username), network(r.from.Addr())
 	s.relay.session, s.relay.inside = s, g.server.relays(s.family).inside
 	s.relay.inside.enter(s)
-	s.relay.limit(g.server.buckets(user))
+	s.relay.toClient, s.relay.toPeers = g.server.buckets(user)
 	if life := g.server.quotas.limits.Session; life > 0 {
 		s.limit = time.AfterFunc(life, func() { g.end(s, EndLimit) })
 	}
@@ -200,5 +199,5 @@ func (g *gate) end(s *session, reason string) {
 	s.ending.Store(true)
 	g.handling.Unlock()
 	s.because(reason)
-	_ = s.relay.PacketConn.Close()
+	_ = s.relay.socket.Close()
 }

@@ -42,7 +42,7 @@ type streams struct {
 
 // frame is one message of one client, in a buffer of the pool.
 type frame struct {
-	from net.Addr
+	from netip.AddrPort
 	size int
 	buf  *[maxFrame]byte
 }
@@ -151,7 +151,6 @@ func (s *streams) count() int {
 // something that is none.
 func (s *streams) read(c *stream) error {
 	r := bufio.NewReaderSize(c, 2*maxFrame)
-	from := c.RemoteAddr()
 	for first := true; ; first = false {
 		c.await(first)
 		head, err := r.Peek(channelDataHeader)
@@ -169,7 +168,7 @@ func (s *streams) read(c *stream) error {
 		if err := checkFrame(b, first); err != nil {
 			return err
 		}
-		f := frame{from: from, size: size, buf: frameBuffers.Get().(*[maxFrame]byte)}
+		f := frame{from: c.client, size: size, buf: frameBuffers.Get().(*[maxFrame]byte)}
 		copy(f.buf[:], b)
 		if _, err := r.Discard(size); err != nil {
 			return err
@@ -193,10 +192,9 @@ func (s *streams) hand(f frame) error {
 // readMessages is read for a connection that keeps messages apart. What is no
 // frame is left to the gate, as on UDP.
 func (s *streams) readMessages(c *stream) error {
-	from := c.RemoteAddr()
 	for first := true; ; first = false {
 		c.await(first)
-		f := frame{from: from, buf: frameBuffers.Get().(*[maxFrame]byte)}
+		f := frame{from: c.client, buf: frameBuffers.Get().(*[maxFrame]byte)}
 		var err error
 		if f.size, err = c.Read(f.buf[:]); err != nil {
 			return err
@@ -217,23 +215,23 @@ func (s *streams) hold(client netip.AddrPort, allocated bool) bool {
 	return c != nil
 }
 
-// ReadFrom returns the next frame of any connection. It fails only when the
-// listener has been closed.
-func (s *streams) ReadFrom(p []byte) (int, net.Addr, error) {
+// ReadFromUDPAddrPort returns the next frame of any connection. It fails only
+// when the listener has been closed.
+func (s *streams) ReadFromUDPAddrPort(p []byte) (int, netip.AddrPort, error) {
 	select {
 	case f := <-s.frames:
 		n := copy(p, f.buf[:f.size])
 		frameBuffers.Put(f.buf)
 		return n, f.from, nil
 	case <-s.done:
-		return 0, nil, net.ErrClosed
+		return 0, netip.AddrPort{}, net.ErrClosed
 	}
 }
 
-// WriteTo queues p for one client. Without a connection or with a full queue it
-// is lost.
-func (s *streams) WriteTo(p []byte, to net.Addr) (int, error) {
-	c := s.conn(addrPort(to))
+// WriteToUDPAddrPort queues p for one client. Without a connection or with a
+// full queue it is lost.
+func (s *streams) WriteToUDPAddrPort(p []byte, to netip.AddrPort) (int, error) {
+	c := s.conn(to)
 	if c == nil || len(p) > maxFrame {
 		return len(p), nil
 	}
@@ -245,6 +243,20 @@ func (s *streams) WriteTo(p []byte, to net.Addr) (int, error) {
 		frameBuffers.Put(f.buf)
 	}
 	return len(p), nil
+}
+
+// ReadFrom and WriteTo are the same for those who want addresses as pointers.
+
+func (s *streams) ReadFrom(p []byte) (int, net.Addr, error) {
+	n, from, err := s.ReadFromUDPAddrPort(p)
+	if err != nil {
+		return 0, nil, err
+	}
+	return n, net.TCPAddrFromAddrPort(from), nil
+}
+
+func (s *streams) WriteTo(p []byte, to net.Addr) (int, error) {
+	return s.WriteToUDPAddrPort(p, addrPort(to))
 }
 
 // drain stops accepting connections; those that are there stay.
