@@ -132,7 +132,9 @@ function refuse({ code, message, hint = "", fatal }) {
     say(text);
     return;
   }
-  tell("problem", text, hint.replaceAll("`", ""), code);
+  // The server's hint is for programs; a person has a field for it.
+  const here = `Enter it below: the server's TURNKEY_API_KEY, or what "turnkey token -room ${at("room").textContent}" prints on the server.`;
+  tell("problem", text, code === "auth_required" ? here : hint.replaceAll("`", ""), code);
   if (/^(auth|token)_|^(address|host|forwarded|room)_denied$/.test(code)) {
     sessionStorage.removeItem("key");
     at("key-row").hidden = false;
