@@ -15,14 +15,14 @@ func TestParseTarget(t *testing.T) {
 		in, host string
 		bases    []string // "+" before those that may get a key
 	}{
-		{"turn.example.org", "turn.example.org", []string{"+https://turn.example.org:443", "http://turn.example.org:8080"}},
-		{"203.0.113.5", "203.0.113.5", []string{"+https://203.0.113.5:443", "+http://203.0.113.5:8080"}},
-		{"localhost", "localhost", []string{"+https://localhost:443", "+http://localhost:8080"}},
-		{"2001:db8::1", "2001:db8::1", []string{"+https://[2001:db8::1]:443", "+http://[2001:db8::1]:8080"}},
-		{"[2001:db8::1]", "2001:db8::1", []string{"+https://[2001:db8::1]:443", "+http://[2001:db8::1]:8080"}},
+		{"turn.example.org", "turn.example.org", []string{"+https://turn.example.org", "http://turn.example.org:8080"}},
+		{"203.0.113.5", "203.0.113.5", []string{"+https://203.0.113.5", "+http://203.0.113.5:8080"}},
+		{"localhost", "localhost", []string{"+https://localhost", "+http://localhost:8080"}},
+		{"2001:db8::1", "2001:db8::1", []string{"+https://[2001:db8::1]", "+http://[2001:db8::1]:8080"}},
+		{"[2001:db8::1]", "2001:db8::1", []string{"+https://[2001:db8::1]", "+http://[2001:db8::1]:8080"}},
 		{"[2001:db8::1]:8080", "2001:db8::1", []string{"+http://[2001:db8::1]:8080"}},
 		{"a.b:8080", "a.b", []string{"+http://a.b:8080"}},
-		{"a.b:443", "a.b", []string{"+https://a.b:443"}},
+		{"a.b:443", "a.b", []string{"+https://a.b"}},
 		{"a.b:9000", "a.b", []string{"+https://a.b:9000", "http://a.b:9000"}},
 		{"http://a.b:9000/", "a.b", []string{"+http://a.b:9000"}},
 		{"https://a.b/turn/", "a.b", []string{"+https://a.b/turn"}},

@@ -72,7 +72,9 @@ func parseTarget(s string) (target, error) {
 func guessBases(host, port string) []base {
 	_, err := netip.ParseAddr(host)
 	literal := err == nil || host == "localhost"
-	at := func(scheme, port string) string { return scheme + "://" + net.JoinHostPort(host, port) }
+	at := func(scheme, port string) string {
+		return strings.TrimSuffix(scheme+"://"+net.JoinHostPort(host, port), map[string]string{"https": ":443", "http": ":80"}[scheme])
+	}
 	switch port {
 	case "":
 		return []base{{at("https", "443"), true}, {at("http", "8080"), literal}}

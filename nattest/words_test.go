@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -50,7 +51,9 @@ func TestPlain(t *testing.T) {
 
 // The errors that net/http and crypto/tls really give, not those of a table.
 func TestPlainOfRealConnections(t *testing.T) {
-	secure, clear := httptest.NewTLSServer(nil), httptest.NewServer(nil)
+	secure, clear := httptest.NewUnstartedServer(nil), httptest.NewServer(nil)
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
 	defer secure.Close()
 	defer clear.Close()
 	gone := httptest.NewServer(nil)
