@@ -28,7 +28,7 @@ import (
 
 const (
 	// DefaultEvery is how often the files are read where Config does not say.
-	DefaultEvery = 10 * time.Second
+	DefaultEvery = 5 * time.Second
 	// warnDays is from how many days before its end on a certificate is warned
 	// of. Certificates of 90 days are renewed 30 days before it.
 	warnDays = 14
