@@ -140,9 +140,9 @@ func TestJudgeByFiltering(t *testing.T) {
 func TestReasonNamesWhatTheNATChanges(t *testing.T) {
 	const other = "198.51.100.2:"
 	for _, tt := range []struct{ trials, reason, advice string }{
-		{"1 2 3 4", "picks a new public port for each destination (a symmetric NAT)", "Offer TURN"},
+		{"1 2 3 4", "picks a new public port for each destination (symmetric)", "Offer TURN"},
 		{"7 7 8 8", "picks a new public port for each address that packets go to", "Offer TURN"},
-		{"7 " + other + "7 7 " + other + "7", "has several public addresses and changes them", "Offer TURN"},
+		{"7 " + other + "7 7 " + other + "7", "uses another of its public addresses for each destination", "Offer TURN"},
 		{"1 " + other + "2 3 " + other + "4", "picks a new public address and port for each destination", "Offer TURN"},
 		{"7 - 8 -", "picks a new public port for each destination", "Offer TURN"},
 		{"7 - - -", "No answer came from UDP ports 3479, 3478 of the server", "Open UDP ports 3479, 3478"},

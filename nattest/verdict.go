@@ -22,8 +22,8 @@ type outcome struct{ relay, scope, reason, advice string }
 var (
 	offerTURN  = "Offer TURN all the same: some peer will need it."
 	checkTURN  = "Offer TURN (UDP first, then TCP or TLS) and keep its credentials fresh: calls from here depend on it."
-	mendTURN   = "Mend TURN as its hints say, over TCP or TLS as well: calls from here depend on it."
-	symmetric  = "direct only to peers without a NAT, or behind one with endpoint-independent or address-dependent filtering"
+	mendTURN   = "Mend TURN as its hints say: calls from here depend on it."
+	symmetric  = "direct only to peers without a NAT, or behind one that filters loosely"
 	cannotTell = "Run the test again, or from another network; for a full answer give the server a second address."
 )
 
@@ -82,7 +82,7 @@ func (f *Family) outcome() outcome {
 			"Offer TURN over TCP or TLS. Try from another network to learn which side blocks.",
 		}
 	case f.Mapping.split && 3*f.Mapping.nonEIM >= 2*len(f.Trials):
-		return outcome{required, symmetric, "Most sockets got different public addresses or ports for different destinations, so the address that this machine tells its peers does not work for them.", checkTURN}
+		return outcome{required, symmetric, "Most sockets got different public addresses or ports for different destinations, so the address that peers are told does not work.", checkTURN}
 	case f.Mapping.split:
 		return outcome{likely, "direct to some peers, some of the time", "The NAT kept one public address for some sockets and changed it for others, so direct connections come and go.", checkTURN}
 	case f.NAT == "no" && friendly:
@@ -97,14 +97,14 @@ func (f *Family) outcome() outcome {
 	case f.Mapping.Behavior == EndpointIndependent, slices.Equal(possible, []string{EndpointIndependent}):
 		return outcome{
 			unlikely, "direct to most peers; a relay towards those behind a symmetric NAT",
-			"The NAT keeps one public address and port whatever the destination, so the address that this machine tells its peers is the one to reach it at.", offerTURN,
+			"The NAT keeps one public address and port whatever the destination, so the address that peers are told works.", offerTURN,
 		}
 	case noneEIM && len(possible) > 0 && open:
 		return outcome{likely, "direct to some peers", f.changes() + ", but lets anybody in through it.", checkTURN}
 	case noneEIM && len(possible) > 0:
 		return outcome{
 			required, symmetric,
-			f.changes() + " (a symmetric NAT), so the address that this machine tells its peers does not work for them.", checkTURN,
+			f.changes() + " (symmetric), so the address that peers are told does not work.", checkTURN,
 		}
 	case slices.Equal(possible, []string{EndpointIndependent, AddressDependent}):
 		return outcome{
@@ -149,7 +149,7 @@ func (f *Family) changes() string {
 	}
 	switch {
 	case addr && !port:
-		return "The NAT has several public addresses and changes them from one destination to the next"
+		return "The NAT uses another of its public addresses for each destination"
 	case addr:
 		return "The NAT picks a new public address and port for each destination"
 	case f.Mapping.Behavior == AddressDependent:
