@@ -40,15 +40,16 @@ type test struct{ pkg, name string }
 // summary is what has been read so far.
 type summary struct {
 	out            io.Writer
-	output         map[test][]string // of what has not ended yet
-	failing        map[string]bool   // packages with a test that failed
+	output         map[test][]string   // of what has not ended yet
+	failing        map[string]bool     // packages with a test that failed
+	ran            map[string][]string // tests that passed, by package, of packages that have not ended yet
 	skipped        []string
 	passed, failed int
 	broken         int // packages that failed outside of any test
 }
 
 func newSummary(out io.Writer) *summary {
-	return &summary{out: out, output: make(map[test][]string), failing: make(map[string]bool)}
+	return &summary{out: out, output: make(map[test][]string), failing: make(map[string]bool), ran: make(map[string][]string)}
 }
 
 func (s *summary) read(r io.Reader) error {
@@ -94,6 +95,7 @@ func (s *summary) endTest(e event) {
 	switch e.Action {
 	case "pass":
 		s.passed++
+		s.ran[e.Package] = append(s.ran[e.Package], e.Test)
 	case "fail":
 		s.failed++
 		s.failing[e.Package] = true
@@ -106,7 +108,11 @@ func (s *summary) endTest(e event) {
 func (s *summary) endPackage(e event) {
 	switch e.Action {
 	case "pass":
-		fmt.Fprintf(s.out, "ok   %s %.1fs\n", e.Package, e.Elapsed)
+		what := e.Package
+		if ran := s.ran[e.Package]; len(ran) == 1 { // a fuzz target, say
+			what += " " + ran[0]
+		}
+		fmt.Fprintf(s.out, "ok   %s %.1fs\n", what, e.Elapsed)
 	case "fail":
 		fmt.Fprintf(s.out, "FAIL %s %.1fs\n", e.Package, e.Elapsed)
 		if !s.failing[e.Package] { // a build, a panic, a time-out, a leak found by TestMain
@@ -116,6 +122,7 @@ func (s *summary) endPackage(e event) {
 		}
 	}
 	delete(s.failing, e.Package)
+	delete(s.ran, e.Package)
 }
 
 // dumpUnfinished prints the output of tests that were running when their

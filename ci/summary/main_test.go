@@ -44,7 +44,7 @@ func TestReport(t *testing.T) {
 		ok           bool
 	}{
 		{"success", `func TestA(t *testing.T) { t.Log("chatter") }`, true,
-			[]string{"ok   example", "\n1 passed, 0 failed, 0 skipped\n"}, true},
+			[]string{"ok   example TestA ", "\n1 passed, 0 failed, 0 skipped\n"}, true},
 		{"failure", `func TestA(t *testing.T) { t.Run("b", func(t *testing.T) { t.Error("why") }) }; func TestC(*testing.T) {}`, false,
 			[]string{"FAIL example TestA/b\n", "why", "\n1 passed, 2 failed, 0 skipped\n"}, false},
 		{"skip", `func TestA(t *testing.T) { t.Skip("needs root") }; func TestB(*testing.T) {}`, false,

@@ -118,11 +118,11 @@ func checkSessions(t *testing.T, ended []program.Record, labels []string, bytes 
 		if transport := session.Text("transport"); transport == "" || !strings.Contains(label, "-"+transport+"-") {
 			t.Errorf("session %s: got transport %q", label, transport)
 		}
-		// On the wire the messages travel with the headers of SCTP and DTLS
-		// and with acknowledgements: more, but not twice as much.
+		// On the wire the messages travel with the headers of SCTP and DTLS,
+		// with acknowledgements, and on a busy machine more than once.
 		for _, name := range []string{"bytesIn", "bytesOut"} {
-			if n := int(session.Number(name)); n < bytes || n > 2*bytes {
-				t.Errorf("session %s: got %s %d, want %d to %d", label, name, n, bytes, 2*bytes)
+			if n := int(session.Number(name)); n < bytes || n > 5*bytes {
+				t.Errorf("session %s: got %s %d, want %d to %d", label, name, n, bytes, 5*bytes)
 			}
 		}
 	}
