@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 
 	"github.com/pires/go-proxyproto"
 )
@@ -18,8 +19,8 @@ import (
 // No TURN message and no HTTP request begins with it.
 const tlsHandshake = 22
 
-// sort finds out what raw is: by its first byte, in TLS by the protocol that
-// was agreed on (ALPN), or else by the first byte in it.
+// sort finds out what raw is: by its first byte; in TLS by the protocol that was
+// agreed on (ALPN) if that is STUN's, or else by the first byte in it.
 func (s *Splitter) sort(raw net.Conn) (Kind, net.Conn, error) {
 	c := &conn{Conn: raw, early: bufio.NewReaderSize(raw, proxyHeader), remote: raw.RemoteAddr()}
 	if err := s.proxied(c); err != nil {
@@ -38,10 +39,7 @@ func (s *Splitter) sort(raw net.Conn) (Kind, net.Conn, error) {
 	}
 	state := t.ConnectionState()
 	inner := &conn{Conn: t, early: bufio.NewReaderSize(t, 16), remote: c.remote, tls: &state}
-	switch {
-	case state.NegotiatedProtocol == "http/1.1":
-		return HTTP, inner, nil
-	case state.NegotiatedProtocol != "" || s.queues[HTTP] == nil:
+	if s.queues[HTTP] == nil || strings.HasPrefix(state.NegotiatedProtocol, "stun.") {
 		return TURN, inner, nil
 	}
 	if first, err = inner.early.Peek(1); err != nil {

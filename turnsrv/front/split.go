@@ -71,11 +71,11 @@ func Split(l net.Listener, c Config, wanted ...Kind) *Splitter {
 	if s.TLS != nil {
 		s.TLS = s.TLS.Clone()
 		s.TLS.NextProtos = nil
-		if s.queues[HTTP] != nil {
-			s.TLS.NextProtos = append(s.TLS.NextProtos, "http/1.1")
-		}
 		if s.queues[TURN] != nil {
 			s.TLS.NextProtos = append(s.TLS.NextProtos, "stun.turn", "stun.nat-discovery")
+		}
+		if s.queues[HTTP] != nil {
+			s.TLS.NextProtos = append(s.TLS.NextProtos, "http/1.1")
 		}
 	}
 	s.wg.Go(s.accept)

@@ -119,6 +119,8 @@ func TestConnectionsAreSorted(t *testing.T) {
 		{"TURN in TLS, named", true, []string{"stun.turn"}, binding, TURN},
 		{"STUN in TLS, named", true, []string{"stun.nat-discovery"}, binding, TURN},
 		{"TURN that is named and sends garbage", true, []string{"stun.turn"}, "GET / HTTP/1.1\r\n", TURN},
+		{"TURN of a client that names everything", true, []string{"http/1.1", "stun.turn", "stun.nat-discovery"}, binding, TURN},
+		{"TURN that is named HTTP", true, []string{"http/1.1"}, binding, TURN},
 		{"HTTP", true, nil, request, HTTP},
 		{"HTTP/1.1, named", true, []string{"h2", "http/1.1"}, request, HTTP},
 		{"PUT", true, nil, "PUT / HTTP/1.1\r\n", HTTP},
