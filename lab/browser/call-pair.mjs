@@ -36,8 +36,7 @@ async function call(browsers, url, relay) {
   const loud = await bob.loudness();
   await anna.press('#mic');
   await bob.tile('Anna', 'audio', 'off');
-  await bob.loudness(); // what was on its way
-  const muted = await bob.loudness();
+  const muted = await bob.quiet(loud / 100);
   await anna.press('#mic');
   await bob.tile('Anna', 'audio', 'on');
 

@@ -99,6 +99,16 @@ export class Person {
     await this.page.evaluate(() => new Promise((resolve) => { setTimeout(resolve, 1500); }));
     return (await this.page.evaluate(() => lab.energy())) - first;
   }
+
+  // quiet waits until no more than that comes in, which takes as long as a busy
+  // browser has sound in store, and returns how much it is in the end.
+  async quiet(most) {
+    const end = Date.now() + patience / 2;
+    for (;;) {
+      const loud = await this.loudness();
+      if (loud <= most || Date.now() > end) return loud;
+    }
+  }
 }
 
 // listen runs in the page before its own scripts.
