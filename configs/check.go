@@ -20,6 +20,11 @@ func (l *loader) check() {
 		l.refuse("LISTEN", &problem{duplicate.String() + " is listed twice", "list each address once"})
 	}
 	l.checkPorts()
+	for i, server := range c.STUNServers {
+		if err := checkServer(server); err != nil {
+			l.refuse("STUN_SERVERS", inEntry(i, len(c.STUNServers), err))
+		}
+	}
 	l.refuse("REALM", checkRealm(c.Realm))
 	l.refuse("CREDENTIAL_TTL", within(c.CredentialTTL, time.Minute, 168*time.Hour))
 	l.refuse("AUTH", oneOf(c.Auth, AuthLocal, AuthKey, AuthOpen))
@@ -40,6 +45,12 @@ func (l *loader) check() {
 	l.refuse("ROOMS_MAX", between(c.RoomsMax, 1, 1000000))
 	l.refuse("PEERS_PER_IP", between(c.PeersPerIP, 1, 100000))
 	l.refuse("DRAIN_TIMEOUT", within(c.DrainTimeout, 0, time.Hour))
+	if at := c.Alternate; at != (netip.AddrPort{}) {
+		if !unicast(at.Addr()) || at.Addr().Zone() != "" || at.Port() == 0 {
+			l.refuse("ALTERNATE", errNoAddrPort())
+		}
+		c.Alternate = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+	}
 	l.refuse("LOG_FORMAT", oneOf(c.LogFormat, LogText, LogJSON))
 	for _, rule := range c.AllowPeers {
 		if rule.Prefix.Bits() == 0 {

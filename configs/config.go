@@ -40,13 +40,14 @@ const (
 // case, IPv4 addresses never in their IPv6 form. The doc tags are what the operator reads.
 type Config struct {
 	// What clients are told, and where the server listens.
-	Host       string       `env:"HOST" doc:"Name or address that clients find in every URL, e.g. turn.example.com; unset: the name in TURNKEY_PUBLIC_IP=dns:NAME, else the public address."`
-	PublicIP   PublicIP     `env:"PUBLIC_IP" envDefault:"auto" doc:"Address at which the internet reaches this machine: auto finds it out, an address such as 203.0.113.7 fixes it, dns:turn.example.com looks that name up."`
-	Listen     []netip.Addr `env:"LISTEN" doc:"Addresses of this machine to serve STUN and TURN on, separated by commas; unset: each global and each loopback address."`
-	Port       uint16       `env:"PORT" envDefault:"3478" doc:"Port for STUN and TURN, over UDP and TCP, 1 to 65535."`
-	AltPort    uint16       `env:"ALT_PORT" envDefault:"3479" doc:"Second STUN port, by which clients learn how their NAT behaves, 1 to 65535 and not TURNKEY_PORT."`
-	HTTP       string       `env:"HTTP" envDefault:":8080" doc:"Where the web pages and the API are served, as host:port; without a host, on every address."`
-	RelayPorts PortRange    `env:"RELAY_PORTS" envDefault:"49160-49359" doc:"UDP ports that relay the media, first-last, within 1024 to 65535; each relayed connection takes one, so open them all in the firewall."`
+	Host        string       `env:"HOST" doc:"Name or address that clients find in every URL, e.g. turn.example.com; unset: the name in TURNKEY_PUBLIC_IP=dns:NAME, else the public address."`
+	PublicIP    PublicIP     `env:"PUBLIC_IP" envDefault:"auto" doc:"Address at which the internet reaches this machine: auto finds it out, an address such as 203.0.113.7 fixes it, dns:turn.example.com looks that name up."`
+	STUNServers []string     `env:"STUN_SERVERS" doc:"STUN servers of others to ask for the public address if no interface has one and TURNKEY_PUBLIC_IP is auto, as host:port separated by commas; the first counts, the next confirm it; unset: nobody is asked."`
+	Listen      []netip.Addr `env:"LISTEN" doc:"Addresses of this machine to serve STUN and TURN on, separated by commas; unset: each global and each loopback address."`
+	Port        uint16       `env:"PORT" envDefault:"3478" doc:"Port for STUN and TURN, over UDP and TCP, 1 to 65535."`
+	AltPort     uint16       `env:"ALT_PORT" envDefault:"3479" doc:"Second STUN port, by which clients learn how their NAT behaves, 1 to 65535 and not TURNKEY_PORT."`
+	HTTP        string       `env:"HTTP" envDefault:":8080" doc:"Where the web pages and the API are served, as host:port; without a host, on every address."`
+	RelayPorts  PortRange    `env:"RELAY_PORTS" envDefault:"49160-49359" doc:"UDP ports that relay the media, first-last, within 1024 to 65535; each relayed connection takes one, so open them all in the firewall."`
 
 	// TLS, which begins with a certificate.
 	TLSCert string `env:"TLS_CERT" doc:"File with the TLS certificate of TURNKEY_HOST and the chain behind it (PEM), read again when it changes; it switches on TURN over TLS and DTLS, and HTTPS."`
@@ -57,11 +58,12 @@ type Config struct {
 	// Who may use it.
 	Realm         string        `env:"REALM" envDefault:"turnkey" doc:"Name of the realm that TURN shows to clients, 1 to 64 printable ASCII characters without quotes and backslashes."`
 	Secrets       []string      `env:"SECRET" secret:"true" doc:"Secret that signs TURN credentials, at least 16 bytes; several separated by commas: the first signs, all are accepted; unset: a random one."`
-	SecretFile    string        `env:"SECRET_FILE" doc:"File that holds what TURNKEY_SECRET would hold; set only one of the two."`
+	SecretFile    string        `env:"SECRET_FILE" doc:"File that holds what TURNKEY_SECRET would hold, read again when it changes and on SIGHUP; set only one of the two."`
+	Users         []User        `env:"USERS" secret:"true" doc:"Users of TURN with a password that does not expire, for tools that cannot be given a fresh credential, as name:password separated by commas; a password has at least 8 characters."`
 	CredentialTTL time.Duration `env:"CREDENTIAL_TTL" envDefault:"12h" doc:"How long a TURN credential can start new relays, 1m to 168h; running calls outlive it."`
 	Auth          string        `env:"AUTH" envDefault:"local" doc:"Who may have credentials: local (clients on loopback and private addresses), key (whoever has the API key or a token), open (everybody: anyone can use your bandwidth)."`
 	APIKey        string        `env:"API_KEY" secret:"true" doc:"Key that clients show with TURNKEY_AUTH=key and that signs tokens, at least 16 printable ASCII characters without spaces."`
-	APIKeyFile    string        `env:"API_KEY_FILE" doc:"File that holds what TURNKEY_API_KEY would hold; set only one of the two."`
+	APIKeyFile    string        `env:"API_KEY_FILE" doc:"File that holds what TURNKEY_API_KEY would hold, read again when it changes and on SIGHUP; set only one of the two."`
 
 	// The web around it, and the peers behind it.
 	Origins        []string       `env:"ORIGINS" doc:"Web sites whose pages may use the API from a browser, as https://app.example.com separated by commas, or * for all; unset: only the server's own pages."`
@@ -88,10 +90,11 @@ type Config struct {
 	PeersPerIP int `env:"PEERS_PER_IP" envDefault:"64" doc:"Most signaling connections of one IPv4 address or one IPv6 /64 network, 1 to 100000."`
 
 	// Running it.
-	DrainTimeout time.Duration `env:"DRAIN_TIMEOUT" envDefault:"30s" doc:"How long a stopping server waits for running calls to end, 0 to 1h."`
-	LogLevel     slog.Level    `env:"LOG_LEVEL" envDefault:"info" doc:"Least severe messages to log: debug, info, warn or error."`
-	LogFormat    string        `env:"LOG_FORMAT" envDefault:"text" doc:"Form of the log: text for people or json for programs."`
-	StateDir     string        `env:"STATE_DIR" doc:"Existing directory in which a random secret outlives a restart; unset: the first of $STATE_DIRECTORY, which systemd sets, else nothing is kept."`
+	DrainTimeout time.Duration  `env:"DRAIN_TIMEOUT" envDefault:"30s" doc:"How long a stopping server waits for running calls to end, 0 to 1h."`
+	Alternate    netip.AddrPort `env:"ALTERNATE" doc:"Another TURN server, as address:port, to which clients are sent while this one stops; unset: they are refused."`
+	LogLevel     slog.Level     `env:"LOG_LEVEL" envDefault:"info" doc:"Least severe messages to log: debug, info, warn or error."`
+	LogFormat    string         `env:"LOG_FORMAT" envDefault:"text" doc:"Form of the log: text for people or json for programs."`
+	StateDir     string         `env:"STATE_DIR" doc:"Existing directory in which a random secret outlives a restart; unset: the first of $STATE_DIRECTORY, which systemd sets, else nothing is kept."`
 
 	// Warnings are dangers that do not keep the server from starting, one sentence each, to be logged.
 	Warnings []string `env:"-"`

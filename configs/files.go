@@ -20,14 +20,9 @@ const (
 func (l *loader) readSecrets() {
 	c := &l.cfg
 	if text, from := l.secretText("SECRET", c.SecretFile); text != "" {
-		secrets, err := parseList(text, parseWord)
+		secrets, err := parseSecrets(text)
 		c.Secrets = secrets
 		l.refuse(from, err)
-		for i, secret := range secrets {
-			if err := checkSecret(secret); err != nil {
-				l.refuse(from, inEntry(i, len(secrets), err))
-			}
-		}
 	}
 	text, from := l.secretText("API_KEY", c.APIKeyFile)
 	c.APIKey = text
@@ -37,6 +32,39 @@ func (l *loader) readSecrets() {
 	if c.Auth == AuthKey && text == "" && from == "" {
 		l.refuse("AUTH", &problem{"no API key is set", "set TURNKEY_API_KEY_FILE to a file that holds one, or TURNKEY_API_KEY"})
 	}
+}
+
+// parseSecrets reads what TURNKEY_SECRET or its file holds.
+func parseSecrets(text string) ([]string, error) {
+	secrets, err := parseList(text, parseWord)
+	if err != nil {
+		return nil, err
+	}
+	for i, secret := range secrets {
+		if err := checkSecret(secret); err != nil {
+			return nil, inEntry(i, len(secrets), err)
+		}
+	}
+	return secrets, nil
+}
+
+// ReadSecrets reads a TURNKEY_SECRET_FILE again, under the rules of [Load]. The error says what is
+// wrong and what to do about it, without a secret and without the name of the setting.
+func ReadSecrets(path string) ([]string, error) {
+	text, _, err := readSecretFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return parseSecrets(text)
+}
+
+// ReadAPIKey reads a TURNKEY_API_KEY_FILE again, as [ReadSecrets] does.
+func ReadAPIKey(path string) (string, error) {
+	text, _, err := readSecretFile(path)
+	if err != nil {
+		return "", err
+	}
+	return text, checkAPIKey(text)
 }
 
 // secretText is the trimmed text of a secret, and the setting, without its prefix, that gave it or
@@ -148,10 +176,8 @@ func checkSecret(s string) error {
 
 // checkAPIKey refuses keys that are guessed too easily or that no Authorization header can carry.
 func checkAPIKey(s string) error {
-	for _, b := range []byte(s) {
-		if b <= ' ' || b > '~' {
-			return &problem{"the key has a character that is not printable ASCII, or a space", secretFix}
-		}
+	if !visible(s) {
+		return &problem{"the key has a character that is not printable ASCII, or a space", secretFix}
 	}
 	if len(s) < secretMin {
 		return &problem{fmt.Sprintf("the key has only %d bytes", len(s)), secretFix}

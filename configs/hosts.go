@@ -83,3 +83,20 @@ func parseOrigin(s string) (string, error) {
 	}
 	return u.Scheme + "://" + host, nil
 }
+
+// checkServer refuses what is not host:port of a server elsewhere.
+func checkServer(s string) error {
+	host, service, err := net.SplitHostPort(s)
+	if err != nil {
+		return &problem{"not of the form host:port", "write e.g. stun.example.com:3478 or [2001:db8::7]:3478"}
+	}
+	if _, err := parsePort(service); err != nil {
+		return err
+	}
+	_, err = parseHost(host)
+	return err
+}
+
+func errNoAddrPort() error {
+	return &problem{"not an address and port that clients can reach", "write e.g. 203.0.113.8:3478 or [2001:db8::8]:3478"}
+}

@@ -91,8 +91,11 @@ func (l *loader) parse() {
 		if !errors.As(err, &parse) {
 			panic("configs: a field of Config cannot be read: " + err.Error())
 		}
-		if parse.Type == reflect.TypeFor[slog.Level]() { // it reads itself, and offers no fix
+		switch parse.Type { // these read themselves, and offer no fix
+		case reflect.TypeFor[slog.Level]():
 			parse.Err = &problem{"no such level", "write debug, info, warn or error"}
+		case reflect.TypeFor[netip.AddrPort]():
+			parse.Err = errNoAddrPort()
 		}
 		at := slices.IndexFunc(l.fields, func(f field) bool { return f.goName == parse.Name })
 		l.refuseUnread(l.fields[at].name, parse.Err)
@@ -110,6 +113,7 @@ func parsers() map[reflect.Type]env.ParserFunc {
 		reflect.TypeFor[[]netip.Addr]():   func(s string) (any, error) { return parseList(s, parseListenAddr) },
 		reflect.TypeFor[[]netip.Prefix](): func(s string) (any, error) { return parseList(s, parsePrefix) },
 		reflect.TypeFor[[]PeerRule]():     func(s string) (any, error) { return parseList(s, parsePeerRule) },
+		reflect.TypeFor[[]User]():         func(s string) (any, error) { return parseUsers(s) },
 	}
 }
 

@@ -141,6 +141,26 @@ func TestSecretsAreTrimmedAndKeepTheirOrder(t *testing.T) {
 	}
 }
 
+func TestSecretsAreReadAgainUnderTheSameRules(t *testing.T) {
+	got, err := ReadSecrets(writeFile(t, "fedcba9876543210, 0123456789abcdef\n", 0o600))
+	if want := []string{"fedcba9876543210", "0123456789abcdef"}; err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+	for _, text := range []string{"", "0123456789abcde", "0123456789abcdef,", "0123456789abcdef\nfedcba9876543210"} {
+		if got, err := ReadSecrets(writeFile(t, text, 0o600)); err == nil {
+			t.Errorf("%q: got %q, want an error", text, got)
+		}
+	}
+	if key, err := ReadAPIKey(writeFile(t, "0123456789abcdef\n", 0o600)); err != nil || key != "0123456789abcdef" {
+		t.Errorf("got key %q, %v", key, err)
+	}
+	for _, text := range []string{"short", "0123456789 abcdef"} {
+		if _, err := ReadAPIKey(writeFile(t, text, 0o600)); err == nil {
+			t.Errorf("key %q: got no error, want one", text)
+		}
+	}
+}
+
 func TestSecretFileLargerThanTheLimitIsRefused(t *testing.T) {
 	for size, fine := range map[int]bool{secretFileMax: true, secretFileMax + 1: false} {
 		_, err := Load(map[string]string{"TURNKEY_SECRET_FILE": writeFile(t, strings.Repeat("s", size), 0o600)})
@@ -192,6 +212,9 @@ func TestSecretsStayHidden(t *testing.T) {
 		{"TURNKEY_API_KEY": canary},
 		{"TURNKEY_API_KEY": canary + " " + canary},
 		{"TURNKEY_API_KEY_FILE": writeFile(t, canary, 0o600)},
+		{"TURNKEY_USERS": canary},
+		{"TURNKEY_USERS": "a:" + canary + ",b:" + canary + ",b:" + canary},
+		{"TURNKEY_USERS": canary + ":" + canary[:7]},
 		{"TURNKEY_SECERT": canary + "0123456789"},
 	} {
 		_, err := Load(environ)
@@ -199,7 +222,7 @@ func TestSecretsStayHidden(t *testing.T) {
 			t.Errorf("got %v, want a fault without the secret", err)
 		}
 	}
-	c, err := Load(map[string]string{"TURNKEY_SECRET": canary + "0123", "TURNKEY_API_KEY": canary + "4567"})
+	c, err := Load(map[string]string{"TURNKEY_SECRET": canary + "0123", "TURNKEY_API_KEY": canary + "4567", "TURNKEY_USERS": "a:" + canary})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"reflect"
 	"strings"
 	"time"
@@ -93,6 +94,11 @@ func format(v reflect.Value) string {
 	switch x := v.Interface().(type) {
 	case slog.Level:
 		return strings.ToLower(x.String())
+	case netip.AddrPort:
+		if !x.IsValid() {
+			return ""
+		}
+		return x.String()
 	case time.Duration:
 		return short(x)
 	default:
