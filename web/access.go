@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 )
 
 // The values of [Access.Mode].
@@ -18,7 +19,7 @@ const (
 
 // Access decides who may have credentials. It only looks at a request's
 // facts, so one value may serve any number of requests at once; its fields
-// must not change meanwhile. The zero value serves local clients.
+// must not change meanwhile, but for the key (SetKey). The zero value serves local clients.
 //
 // A right bearer (the API key or a token of [NewToken]) is accepted in every
 // mode. A wrong one is refused in every mode but open.
@@ -37,6 +38,19 @@ type Access struct {
 	// Gateways are this host's default gateways. They never count as local:
 	// behind a container's port proxy the whole world has that address.
 	Gateways []netip.Addr
+
+	changed atomic.Pointer[string] // the key that stands for Key since SetKey
+}
+
+// SetKey replaces Key, at any time. Tokens that were signed with the old one
+// are not accepted any more.
+func (a *Access) SetKey(key string) { a.changed.Store(&key) }
+
+func (a *Access) key() string {
+	if k := a.changed.Load(); k != nil {
+		return *k
+	}
+	return a.Key
 }
 
 // Grant says what a request was allowed, and to whom.
@@ -88,15 +102,16 @@ func granted(g Grant, err *Error) (Grant, *Error) {
 // accept fills g from a right bearer. Both sides of the comparison are hashed
 // first, so that its time tells neither content nor length of the key.
 func (a *Access) accept(g *Grant, bearer string) *Error {
-	if a.Key == "" {
+	key := a.key()
+	if key == "" {
 		return errTokenInvalid("this server has no API key")
 	}
-	want, got := sha256.Sum256([]byte(a.Key)), sha256.Sum256([]byte(bearer))
+	want, got := sha256.Sum256([]byte(key)), sha256.Sum256([]byte(bearer))
 	if subtle.ConstantTimeCompare(want[:], got[:]) == 1 {
 		g.Key = true
 		return nil
 	}
-	claims, err := parseToken(a.Key, bearer)
+	claims, err := parseToken(key, bearer)
 	if err != nil {
 		return err
 	}

@@ -150,7 +150,7 @@ func (s *server) newToken(r *http.Request) (string, time.Time, *Error) {
 			"Use at most 64 of A-Z a-z 0-9 . _ ~ @ -.")
 	}
 	now := time.Now().UTC().Truncate(time.Second)
-	token, err := NewToken(s.Access.Key, room, subject, ttl, now)
+	token, err := NewToken(s.Access.key(), room, subject, ttl, now)
 	if err != nil {
 		return "", time.Time{}, &Error{Status: 409, Code: "no_key", Message: err.Error(),
 			Hint: "On the server set TURNKEY_API_KEY to 16 random bytes or more; tokens are signed with it."}

@@ -5,6 +5,9 @@
 //	GET  /v1/ice        ICE servers with time-limited credentials ([Session])
 //	POST /v1/token      a token, for who has the API key
 //	GET  /healthz       200 once the server serves, 503 before
+//	GET  /readyz        200 while no check of the server on itself fails ([Health])
+//	GET  /metrics       for Prometheus: this host, or the API key
+//	GET  /v1/sessions   the live TURN sessions; DELETE ends them: the API key
 //	GET  /call          the call page; its room stands behind #
 //	GET  /docs/NAME     the documentation
 //
@@ -40,6 +43,8 @@ type Config struct {
 	Ready func() bool
 	// Docs holds *.md files to be shown under /docs/; nil: none.
 	Docs fs.FS
+	// Operation is what the operator sees and does; the zero value: nothing.
+	Operation Operation
 	// Routes are further handlers by [http.ServeMux] pattern. They get the
 	// security headers and the recovery from panics, and nothing else.
 	Routes map[string]http.Handler
@@ -62,6 +67,7 @@ func New(c Config) http.Handler {
 	s.mux.HandleFunc("OPTIONS /v1/ice", s.cors(s.preflight))
 	s.mux.HandleFunc("POST /v1/token", s.token)
 	s.mux.HandleFunc("GET /healthz", s.healthz)
+	s.operate(s.Operation)
 	s.pages()
 	for pattern, h := range c.Routes {
 		s.mux.Handle(pattern, h)
