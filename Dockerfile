@@ -30,6 +30,6 @@ EXPOSE 3478/udp 3478/tcp 3479/udp 8080/tcp 49160-49359/udp
 STOPSIGNAL SIGTERM
 # Asks HTTP, both STUN ports, and every TURN URL to relay a packet; takes some 20 ms.
 HEALTHCHECK --interval=1m --timeout=20s --start-period=10s --retries=3 \
-    CMD ["/turnkey", "check", "127.0.0.1:8080"]
+    CMD ["/turnkey", "check"]
 ENTRYPOINT ["/turnkey"]
 CMD ["serve"]

@@ -31,7 +31,8 @@ func TestExitCodes(t *testing.T) {
 		{args: "nattest", want: 2, stderr: "which server"},
 		{args: "nattest " + nobody, want: 5, stderr: nobody},
 		{args: "nattest a://b", want: 2},
-		{args: "check", want: 2, stderr: "which server"},
+		{args: "check", environ: map[string]string{"TURNKEY_HTTP": nobody}, want: 1},
+		{args: "check", environ: map[string]string{"TURNKEY_HTTP": "nonsense"}, want: 2, stderr: "TURNKEY_HTTP"},
 		{args: "check " + nobody, want: 1},
 	} {
 		var stdout, stderr bytes.Buffer

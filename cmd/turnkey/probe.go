@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"net"
 
+	"turnkey/configs"
 	"turnkey/nattest"
 )
 
@@ -33,6 +35,13 @@ func probe[R probeReport](c *call, name string, run func(context.Context, nattes
 	if err != nil {
 		return err
 	}
+	if len(hosts) == 0 && name == "check" {
+		host, own, err := c.ownServer()
+		if err != nil {
+			return err
+		}
+		hosts, key = []string{host}, cmp.Or(key, own)
+	}
 	if len(hosts) == 0 {
 		return c.noReport(name, asJSON, &nattest.Error{Usage: true, Reason: "which server?", Hint: "give a host, host:port of HTTP, or URL"})
 	}
@@ -54,6 +63,23 @@ func probe[R probeReport](c *call, name string, run func(context.Context, nattes
 		return exitError(code)
 	}
 	return err
+}
+
+// ownServer returns where the server of this environment serves HTTP, and the
+// API key that it has: what a container's health check needs.
+func (c *call) ownServer() (url, key string, err error) {
+	cfg, err := configs.Load(c.environ)
+	if err != nil {
+		return "", "", err
+	}
+	kept, err := findSecret(apiKeySet(cfg), cfg.StateDir, apiKeyFile)
+	if err != nil {
+		return "", "", err
+	}
+	if len(kept.values) > 0 {
+		key = kept.values[0]
+	}
+	return localURL(cfg.HTTP), key, nil
 }
 
 // noReport returns err, or tells it as JSON for a program to read. The exit

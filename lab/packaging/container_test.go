@@ -115,22 +115,22 @@ func checkContainer(t *testing.T, i *image, env []string) {
 	c := i.start(t, append(env, "TURNKEY_LOG_FORMAT=json")...)
 	awaitHealth(t, i, c)
 	checkProcess(t, i, c)
-	health(0, "127.0.0.1:3478 ok", "127.0.0.1:3479 ok",
-		"turn:"+address+":3478?transport=udp ok", "turn:"+address+":3478?transport=tcp ok")
+	health(0, "ok STUN on 127.0.0.1:3478", "ok STUN on 127.0.0.1:3479",
+		"ok turn:"+address+":3478?transport=udp", "ok turn:"+address+":3478?transport=tcp")
 	checkEndLines(t, c)
 
 	i.host.NFT("table inet broken { chain in { type filter hook input priority 0; udp dport 3479 drop; }; }")
-	health(1, "127.0.0.1:3479 FAILED", "open UDP port 3479")
+	health(1, "FAILED STUN on 127.0.0.1:3479", "open UDP port 3479")
 	i.host.NFT("flush ruleset")
 	i.host.NFT("table inet broken { chain in { type filter hook input priority 0; meta l4proto udp drop; tcp dport 3478 drop; }; }")
-	health(1, "127.0.0.1:3478 FAILED", "transport=udp FAILED", "transport=tcp FAILED")
+	health(1, "FAILED STUN on 127.0.0.1:3478", "FAILED turn:"+address+":3478?transport=udp", "FAILED turn:"+address+":3478?transport=tcp")
 	i.host.NFT("flush ruleset")
 	health(0)
 
 	if code := c.stop(t, i); code != 0 {
 		t.Errorf("after SIGTERM: got exit code %d, want 0", code)
 	}
-	health(1, "http://127.0.0.1:8080 FAILED")
+	health(1, "FAILED http://127.0.0.1:8080")
 }
 
 // checkProcess: the user of the image, no capability, a secret that only it can read.
