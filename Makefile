@@ -14,7 +14,7 @@ suites = { failed=0; \
   ci/fuzz.sh $(2) || failed=1; \
   exit $$failed; } | go run ./ci/summary
 
-.PHONY: help build run test long lint bench deps clean
+.PHONY: help build run test long race lint bench deps clean
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
@@ -31,6 +31,9 @@ test: deps ## every suite in its short form; what CI runs
 long: deps ## every suite in its long form: fuzzing for 10 minutes a target, soaks, full matrices
 	go vet ./...
 	@export LONG=1; $(call suites,6h,10m)
+
+race: deps ## the labs with the race detector in the program
+	@LAB_RACE=1 go test -json -count=1 -p 1 -parallel 2 -timeout 1h ./lab/... | go run ./ci/summary
 
 lint: ## vet, staticcheck, gofmt
 	go vet ./...

@@ -23,8 +23,10 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// Binary returns the path of the program as a release would have it, built
-// on first use. LAB_PROGRAM names a binary to take instead.
+// Binary returns the path of the program, built on first use: as a release
+// would have it, or, with LAB_RACE=1, with the race detector, which gives a
+// program that raced the exit status 66. LAB_PROGRAM names a binary to take
+// instead.
 func Binary(t testing.TB) string {
 	t.Helper()
 	path, err := binary()
@@ -51,8 +53,12 @@ func build() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "turnkey")
-	cmd := exec.CommandContext(context.Background(), "go", "build", "-trimpath", "-o", path, "./cmd/turnkey")
-	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	how := []string{"CGO_ENABLED=0", "GOFLAGS=-trimpath"}
+	if os.Getenv("LAB_RACE") == "1" {
+		how = []string{"CGO_ENABLED=1", "GOFLAGS=-race"}
+	}
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", path, "./cmd/turnkey")
+	cmd.Dir, cmd.Env = root, append(os.Environ(), how...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build ./cmd/turnkey: %w: %s", err, out)
 	}
