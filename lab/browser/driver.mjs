@@ -3,6 +3,8 @@
 // A lab is a script that calls run(lab): it gets its input from the Go test
 // as one JSON argument, and what it returns goes back as one line of JSON.
 // Browsers share the network namespace of the script.
+import { execFileSync } from 'node:child_process';
+
 import puppeteer from 'puppeteer-core';
 
 const open = new Set(); // browsers not yet closed
@@ -25,15 +27,17 @@ const firefoxPrefs = {
 //   media  true: camera and microphone exist, are fake and need no permission
 //   trust  an http origin that is to count as secure, so that it may use them
 //   mdns   false: host candidates show addresses, as after getUserMedia
-export async function launch(name, { media = false, trust = '', mdns = true } = {}) {
+//   insecure  true: certificates of nobody are believed, for turns: URLs, too
+export async function launch(name, { media = false, trust = '', mdns = true, insecure = false } = {}) {
   const starters = { chromium: launchChromium, firefox: launchFirefox };
-  const browser = await starters[name]({ media, trust, mdns });
+  const browser = await starters[name]({ media, trust, mdns, insecure });
   open.add(browser);
   return browser;
 }
 
-function launchChromium({ media, trust, mdns }) {
+function launchChromium({ media, trust, mdns, insecure }) {
   const args = [...chromiumFlags];
+  if (insecure) args.push('--ignore-certificate-errors');
   if (media) args.push('--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream');
   if (trust) args.push(`--unsafely-treat-insecure-origin-as-secure=${trust}`);
   if (!mdns) args.push('--disable-features=WebRtcHideLocalIpsWithMdns');
@@ -42,7 +46,7 @@ function launchChromium({ media, trust, mdns }) {
   });
 }
 
-function launchFirefox({ media, trust, mdns }) {
+function launchFirefox({ media, trust, mdns, insecure }) {
   const prefs = { ...firefoxPrefs };
   if (media) {
     prefs['media.navigator.streams.fake'] = true;
@@ -54,9 +58,15 @@ function launchFirefox({ media, trust, mdns }) {
   }
   if (!mdns) prefs['media.peerconnection.ice.obfuscate_host_addresses'] = false;
   return puppeteer.launch({
-    browser: 'firefox', executablePath: '/usr/bin/firefox-esr', defaultViewport: null, extraPrefsFirefox: prefs,
+    browser: 'firefox', acceptInsecureCerts: insecure, executablePath: '/usr/bin/firefox-esr', defaultViewport: null, extraPrefsFirefox: prefs,
     env: { ...process.env, MOZ_HEADLESS: '1' },
   });
+}
+
+// useResolver lets a file stand for /etc/resolv.conf, for this script and its
+// browsers alone: `ip netns exec` gave them mounts of their own.
+export function useResolver(file) {
+  execFileSync('mount', ['--bind', file, '/etc/resolv.conf']);
 }
 
 // openPage opens url in a new tab and throws if it answers, but not with 2xx.

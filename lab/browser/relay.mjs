@@ -2,19 +2,21 @@
 // GET /v1/ice hands out, and pass messages both ways.
 //
 // Input: url of a page of the server, browsers (two names), transport (of
-// the TURN URL that is left in: udp or tcp), messages and size (bytes of
-// each), label (begins those of the credentials), spoil (true: with a wrong
-// credential).
+// the TURN URL that is left in: udp or tcp) or only (that URL itself), messages
+// and size (bytes of each), label (begins those of the credentials), spoil
+// (true: with a wrong credential), resolver (a resolv.conf to live with; any
+// certificate is believed then).
 // Result: for each side, what it sent and received and its selected
 // candidate pair.
-import { launch, openPage, run, within } from './driver.mjs';
+import { launch, openPage, run, useResolver, within } from './driver.mjs';
 
-run(async ({ url, browsers, transport, messages, size, label, spoil }) => {
+run(async ({ url, browsers, transport, only = '', messages, size, label, spoil, resolver = '' }) => {
+  if (resolver) useResolver(resolver);
   const running = {};
-  for (const name of new Set(browsers)) running[name] = await launch(name);
+  for (const name of new Set(browsers)) running[name] = await launch(name, { insecure: resolver !== '' });
   const sides = await Promise.all(browsers.map(async (name, i) => {
     const page = await openPage(running[name], url);
-    await page.evaluate(prepare, { transport, messages, size, spoil, label: `${label}-${i}` });
+    await page.evaluate(prepare, { transport, only, messages, size, spoil, label: `${label}-${i}` });
     return page;
   }));
   const [a, b] = sides;
@@ -27,15 +29,15 @@ run(async ({ url, browsers, transport, messages, size, label, spoil }) => {
 });
 
 // prepare runs in the page and leaves one half of the lab there.
-async function prepare({ transport, messages, size, spoil, label }) {
+async function prepare({ transport, only, messages, size, spoil, label }) {
   const response = await fetch(`/v1/ice?label=${label}`);
   if (!response.ok) throw new Error(`/v1/ice answered ${response.status}: ${await response.text()}`);
   const { iceServers } = await response.json();
-  const wanted = (u) => u.startsWith('turn:') && u.includes('transport=tcp') === (transport === 'tcp');
+  const wanted = (u) => (only ? u === only : u.startsWith('turn:') && u.includes('transport=tcp') === (transport === 'tcp'));
   const servers = iceServers
     .map((server) => ({ ...server, urls: [server.urls].flat().filter(wanted) }))
     .filter((server) => server.urls.length > 0);
-  if (servers.length === 0) throw new Error(`no turn URL over ${transport} in ${JSON.stringify(iceServers)}`);
+  if (servers.length === 0) throw new Error(`no turn URL ${only || `over ${transport}`} in ${JSON.stringify(iceServers)}`);
   if (spoil) for (const server of servers) server.credential = 'wrong';
 
   const pc = new RTCPeerConnection({ iceServers: servers, iceTransportPolicy: 'relay' });

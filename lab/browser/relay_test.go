@@ -44,6 +44,8 @@ type relayInput struct {
 	Size      int      `json:"size"`
 	Label     string   `json:"label"`
 	Spoil     bool     `json:"spoil"`
+	Only      string   `json:"only"`     // the URL to use
+	Resolver  string   `json:"resolver"` // a resolv.conf
 }
 
 type relayResult struct {
