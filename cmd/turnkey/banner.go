@@ -16,14 +16,11 @@ import (
 // status gathers what a newcomer needs to know.
 func (s *server) status() web.Status {
 	st := web.Status{
-		Version: thisBuild().Version, Host: s.around.host, Auth: s.cfg.Auth,
-		Public: s.around.advertise().String(), PublicFrom: s.around.public.from,
+		Version: thisBuild().Version, Host: s.around.host(), Auth: s.cfg.Auth,
+		Public: s.around.advertise().String(), PublicFrom: s.around.public().from,
 		Listen: s.sockets.bound,
 		Calls:  (int(s.cfg.RelayPorts.Max) - int(s.cfg.RelayPorts.Min) + 1) / 2,
 		Off:    s.off(),
-	}
-	if name := s.cfg.PublicIP.DNS; name != "" && s.around.advertise() != s.around.public.addr {
-		st.PublicFrom = "name " + name + " in TURNKEY_PUBLIC_IP"
 	}
 	_, httpPort, _ := net.SplitHostPort(s.sockets.http.Addr().String())
 	st.Open = []web.Port{
@@ -54,11 +51,11 @@ func (s *server) off() []web.Off {
 			off = append(off, web.Off{What: what, Setting: setting})
 		}
 	}
-	add(s.around.public.hint != "", "being reached from outside this network", "TURNKEY_PUBLIC_IP")
+	add(s.around.public().hint != "", "being reached from outside this network", "TURNKEY_PUBLIC_IP")
 	_, https := httpsPort(s.cfg)
 	add(s.cert == nil, "TURN over TLS and DTLS, HTTPS", "TURNKEY_TLS_CERT")
 	add(s.cert != nil && !https, "HTTPS, and TURN on its port", "TURNKEY_HTTPS")
-	add(s.cert != nil && !isName(s.around.host), "turns: URLs for clients, which need a name", "TURNKEY_HOST")
+	add(s.cert != nil && !isName(s.around.host()), "turns: URLs for clients, which need a name", "TURNKEY_HOST")
 	add(s.cfg.Auth == configs.AuthLocal, "credentials for clients outside this network", "TURNKEY_AUTH")
 	add(len(s.cfg.Origins) == 0, "credentials for pages of other web sites", "TURNKEY_ORIGINS")
 	add(len(s.cfg.AllowPeers) == 0, "relaying to private addresses", "TURNKEY_ALLOW_PEERS")
@@ -68,7 +65,7 @@ func (s *server) off() []web.Off {
 
 // announce prints what the server is and how to use it.
 func (s *server) announce(w io.Writer, asJSON bool) error {
-	ice, err := iceSession(s.secrets, s.cfg, s.around.host, "snippet", s.cfg.CredentialTTL)
+	ice, err := iceSession(s.secrets.Load(), s.cfg, s.around.host(), "snippet", s.cfg.CredentialTTL)
 	if err != nil {
 		return err
 	}
@@ -89,11 +86,11 @@ func (s *server) announce(w io.Writer, asJSON bool) error {
 	fmt.Fprintf(&b, "turnkey %s\n\n", st.Version)
 	fmt.Fprintf(&b, "  page        %s\n", page)
 	if port, on := httpsPort(s.cfg); on {
-		fmt.Fprintf(&b, "              %s\n", httpsURL(s.around.host, port))
+		fmt.Fprintf(&b, "              %s\n", httpsURL(s.around.host(), port))
 	}
 	fmt.Fprintf(&b, "  advertised  %s (%s)\n", st.Public, st.PublicFrom)
-	if s.around.public.hint != "" {
-		fmt.Fprintf(&b, "              %s\n", s.around.public.hint)
+	if s.around.public().hint != "" {
+		fmt.Fprintf(&b, "              %s\n", s.around.public().hint)
 	}
 	if s.around.relay6.IsValid() {
 		fmt.Fprintf(&b, "              %s for IPv6 relays\n", s.around.relay6)

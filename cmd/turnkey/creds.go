@@ -79,7 +79,7 @@ func (c *call) session(cfg configs.Config, label string, ttl time.Duration) (web
 	if err != nil {
 		return s, err
 	}
-	return iceSession(secrets, cfg, net.host, label, ttl)
+	return iceSession(secrets, cfg, net.host(), label, ttl)
 }
 
 // token prints a token that a client can show instead of the API key.

@@ -29,7 +29,7 @@ func TestProbeDocument(t *testing.T) {
 		s := &server{around: &surroundings{}, cfg: configs.Config{
 			Host: tt.name, Port: 3478, AltPort: 3479, RelayPorts: configs.PortRange{Min: 50000, Max: 50099},
 		}}
-		s.around.advertised.Store(&advertised)
+		s.around.advertised.Store(&public{addr: advertised})
 		for _, a := range strings.Fields(tt.listen) {
 			s.around.listen = append(s.around.listen, netip.MustParseAddr(a))
 		}

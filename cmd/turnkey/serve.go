@@ -78,8 +78,9 @@ type server struct {
 	log     *slog.Logger
 	around  *surroundings
 	sockets *sockets
+	buffers *buffers
 	cert    *certs.Files // nil = no TLS
-	secrets *cred.Secrets
+	secrets atomic.Pointer[cred.Secrets]
 	secret  secret // where the first of secrets came from
 	apiKey  secret
 
@@ -87,8 +88,11 @@ type server struct {
 	limit  *stunsrv.Limiter // of unauthenticated responses, STUN and TURN together
 	turn   *turnsrv.Server
 	signal *signal.Server
+	access *web.Access
 	http   *http.Server
 	ready  atomic.Bool
+	tested tested
+	retest chan struct{} // asks for a self test
 
 	failed chan error // a part that ended by itself
 	wg     sync.WaitGroup
@@ -96,7 +100,7 @@ type server struct {
 
 // start binds every socket and begins to serve. If it fails, nothing is left open.
 func start(cfg configs.Config, log *slog.Logger) (*server, error) {
-	s := &server{cfg: cfg, log: log, failed: make(chan error, 1)}
+	s := &server{cfg: cfg, log: log, failed: make(chan error, 1), buffers: &buffers{log: log}, retest: make(chan struct{}, 1)}
 	for _, w := range cfg.Warnings {
 		log.Warn(w)
 	}
@@ -104,7 +108,12 @@ func start(cfg configs.Config, log *slog.Logger) (*server, error) {
 		return nil, err
 	}
 	var err error
-	if s.sockets, err = openSockets(cfg, s.around.listen, s.cert, log); err != nil {
+	if s.sockets, err = openSockets(cfg, s.around.listen, s.cert, s.buffers, log); err != nil {
+		return nil, err
+	}
+	s.checkFiles(fileLimit())
+	if err = s.tryRelays(); err != nil {
+		s.sockets.close()
 		return nil, err
 	}
 	if s.turn, err = turnsrv.New(s.turnConfig()); err != nil {
@@ -143,9 +152,11 @@ func (s *server) prepare() (err error) {
 		return err
 	}
 	s.checkCertificate()
-	if s.secrets, err = cred.NewSecrets(s.secret.values...); err != nil {
+	secrets, err := cred.NewSecrets(s.secret.values...)
+	if err != nil {
 		return fmt.Errorf("use TURNKEY_SECRET: %w", err)
 	}
+	s.secrets.Store(secrets)
 	if s.secret.random {
 		s.log.Info("no TURNKEY_SECRET and no TURNKEY_STATE_DIR: using a random secret; credentials end with this process")
 	}
@@ -154,6 +165,9 @@ func (s *server) prepare() (err error) {
 		s.peers.Allow = append(s.peers.Allow, turnsrv.PeerRule{Prefix: r.Prefix, Ports: turnsrv.PortRange(r.Ports)})
 	}
 	s.peers.SetOwn(s.around.ownAddrs())
+	if p := s.around.public(); p.hint != "" {
+		s.warnOfPrivate(p)
+	}
 	s.limit = stunsrv.NewLimiter(s.cfg.UnauthRate, unauthBurst*s.cfg.UnauthRate)
 	return nil
 }
@@ -164,9 +178,11 @@ func (s *server) turnConfig() turnsrv.Config {
 		PacketConns: s.sockets.turnUDP,
 		Listeners:   s.sockets.turnStreams,
 		STUN:        func(conn net.PacketConn) net.PacketConn { return stunsrv.Wrap(conn, s.limit) },
-		Secrets:     s.secrets,
+		Secrets:     s.secrets.Load(),
+		Users:       users(s.cfg.Users),
+		Alternate:   s.cfg.Alternate,
 		Realm:       s.cfg.Realm,
-		IPv4:        &turnsrv.Relays{Listen: listenRelay(s.around.relay), Advertise: s.around.advertise},
+		IPv4:        &turnsrv.Relays{Listen: s.listenRelay(s.around.relay), Advertise: s.around.advertise},
 		RelayPorts:  turnsrv.PortRange(s.cfg.RelayPorts),
 		Peers:       s.peers,
 		Limits: &turnsrv.Limits{
@@ -186,26 +202,27 @@ func (s *server) ipv6Relays() *turnsrv.Relays {
 	if !s.around.relay6.IsValid() {
 		return nil
 	}
-	return &turnsrv.Relays{Listen: listenRelay(s.around.relay6), Advertise: func() netip.Addr { return s.around.relay6 }}
+	return &turnsrv.Relays{Listen: s.listenRelay(s.around.relay6), Advertise: func() netip.Addr { return s.around.relay6 }}
 }
 
 func (s *server) ice(label string, ttl time.Duration) (web.Session, error) {
-	return iceSession(s.secrets, s.cfg, s.around.host, label, ttl)
+	return iceSession(s.secrets.Load(), s.cfg, s.around.host(), label, ttl)
 }
 
 func (s *server) handler() http.Handler {
-	access := &web.Access{
+	s.access = &web.Access{
 		Mode: s.cfg.Auth, Key: s.apiKey.values[0], Origins: s.cfg.Origins,
 		TrustedProxies: s.cfg.TrustedProxies, Gateways: gateways(),
 	}
-	s.signal = s.signaling(access)
+	s.signal = s.signaling(s.access)
 	return web.New(web.Config{
-		Access: access,
-		ICE:    s.ice,
-		TTL:    s.cfg.CredentialTTL,
-		Status: s.status,
-		Ready:  s.ready.Load,
-		Docs:   docs.Files,
+		Access:    s.access,
+		ICE:       s.ice,
+		TTL:       s.cfg.CredentialTTL,
+		Status:    s.status,
+		Ready:     s.ready.Load,
+		Docs:      docs.Files,
+		Operation: s.operation(),
 		Routes: map[string]http.Handler{
 			"GET /v1/ws":        s.signal,
 			"GET /turnkey.js":   client.Handler(),
@@ -233,9 +250,13 @@ func (s *server) part(what string, f func() error) {
 func (s *server) run(ctx context.Context) error {
 	follow, unfollow := context.WithCancel(ctx)
 	defer unfollow()
-	if name := s.cfg.PublicIP.DNS; name != "" {
-		s.wg.Go(func() { s.around.follow(follow, name, s.moved, s.unresolved) })
+	if find := s.finder(); find != nil {
+		s.wg.Go(func() { s.around.follow(follow, find, s.moved, s.unfound) })
 	}
+	if files := s.secretFiles(); len(files) > 0 {
+		s.wg.Go(func() { followSecrets(follow, files, s.log) })
+	}
+	s.wg.Go(func() { every(follow, s.retest, s.testSelf) })
 	if s.cert != nil {
 		s.wg.Go(func() { s.cert.Watch(follow) })
 	}
@@ -252,15 +273,6 @@ func (s *server) run(ctx context.Context) error {
 	return errors.Join(failure, s.stop(drain))
 }
 
-func (s *server) moved(addr netip.Addr) {
-	s.peers.SetOwn(s.around.ownAddrs())
-	s.log.Info("public address resolved", "name", s.cfg.PublicIP.DNS, "address", addr)
-}
-
-func (s *server) unresolved(err error) {
-	s.log.Warn("public address not resolved, trying again", "error", err, "advertised", s.around.advertise())
-}
-
 // stop drains the server until ctx is done, then closes what is left and waits
 // for every part. Sessions that the deadline cuts off are no failure.
 func (s *server) stop(ctx context.Context) error {
@@ -271,9 +283,6 @@ func (s *server) stop(ctx context.Context) error {
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = nil // it has cut them
 		}
-		if s.http.Shutdown(ctx) != nil {
-			err = errors.Join(err, s.http.Close())
-		}
 		down <- err
 	}()
 	err := s.turn.Shutdown(ctx)
@@ -282,6 +291,9 @@ func (s *server) stop(ctx context.Context) error {
 		err = nil
 	}
 	err = errors.Join(err, <-down)
+	if s.http.Shutdown(ctx) != nil { // last: GET /readyz and /v1/sessions tell how the draining goes
+		err = errors.Join(err, s.http.Close())
+	}
 	s.sockets.close()
 	s.wg.Wait()
 	if err == nil {

@@ -35,12 +35,14 @@ type binder struct {
 	cert   *certs.Files // nil = no TLS
 	log    *slog.Logger
 	faults []error
+
+	buffers *buffers
 }
 
 // openSockets binds everything, or nothing: it reports every address that could
 // not be bound, and by which setting to change it.
-func openSockets(cfg configs.Config, addrs []netip.Addr, cert *certs.Files, log *slog.Logger) (*sockets, error) {
-	b := &binder{cfg: cfg, cert: cert, log: log}
+func openSockets(cfg configs.Config, addrs []netip.Addr, cert *certs.Files, buf *buffers, log *slog.Logger) (*sockets, error) {
+	b := &binder{cfg: cfg, cert: cert, log: log, buffers: buf}
 	for _, a := range addrs {
 		turn, secure := netip.AddrPortFrom(a, cfg.Port).String(), netip.AddrPortFrom(a, cfg.TLSPort).String()
 		b.turnUDP = append(b.turnUDP, b.udp("TURNKEY_PORT", turn, "STUN and TURN", socketsPerAddress())...)
@@ -85,6 +87,7 @@ func (s *sockets) close() {
 func (b *binder) udp(setting, at, use string, n int) []net.PacketConn {
 	conns, err := listenUDP(at, n)
 	for _, c := range conns {
+		b.buffers.listener(c)
 		b.open = append(b.open, c)
 	}
 	b.note(setting, "udp", at, use, err)
@@ -204,8 +207,14 @@ func only(conn net.PacketConn, err error) ([]net.PacketConn, error) {
 }
 
 // listenRelay returns a function that opens relay sockets on addr.
-func listenRelay(addr netip.Addr) func(port uint16) (net.PacketConn, error) {
+func (s *server) listenRelay(addr netip.Addr) func(port uint16) (net.PacketConn, error) {
 	return func(port uint16) (net.PacketConn, error) {
-		return net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, port)))
+		conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, port)))
+		if err != nil {
+			return nil, err
+		}
+		s.buffers.set(conn, relayBuffer)
+		s.buffers.relay.Do(func() { s.buffers.look(conn, relayBuffer) })
+		return conn, nil
 	}
 }

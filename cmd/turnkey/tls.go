@@ -33,7 +33,7 @@ func (s *server) checkCertificate() {
 	if s.cert == nil {
 		return
 	}
-	host := s.around.host
+	host := s.around.host()
 	if !isName(host) {
 		s.log.Warn("no turns: URL is handed out: a certificate needs a name; set TURNKEY_HOST", "host", host)
 	} else if err := s.cert.Leaf().VerifyHostname(host); err != nil {

@@ -1,0 +1,373 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"encoding/json"
+
+	"turnkey/configs"
+	"turnkey/web"
+)
+
+// ask makes a request with a key, if it is not empty, and returns the answer.
+func (s *secured) ask(t *testing.T, method, path, key string) (status int, body string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, "http://"+s.web+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key != "" {
+		r.Header.Set("Authorization", "Bearer "+key)
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(b)
+}
+
+func (s *secured) status(t *testing.T, method, path, key string) int {
+	t.Helper()
+	status, _ := s.ask(t, method, path, key)
+	return status
+}
+
+// live are the sessions that the server lists, without those of its self test.
+func (s *secured) live(t *testing.T) (list []web.Relay) {
+	t.Helper()
+	status, body := s.ask(t, "GET", "/v1/sessions", operatorKey)
+	var got struct{ Sessions []web.Relay }
+	if err := json.Unmarshal([]byte(body), &got); err != nil || status != 200 {
+		t.Fatalf("got %d %s, %v, want sessions", status, body, err)
+	}
+	for _, v := range got.Sessions {
+		if v.User != testLabel {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
+func TestOperatorSeesAndEndsSessions(t *testing.T) {
+	s := newPlain(t)
+	s.environ["TURNKEY_USERS"] = "meter:static-password"
+	s.environ["TURNKEY_ALLOW_PEERS"] = "127.0.0.1"
+	s.serve(t)
+	username, password := s.credential(t)
+	alice, err := s.relay(t, username, password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.relay(t, "meter", "static-password"); err != nil {
+		t.Fatalf("static user: %v", err)
+	}
+	if _, err := s.relay(t, "meter", "another-password"); err == nil {
+		t.Error("static user with a wrong password: got a relay, want none")
+	}
+	peer, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	if _, err := alice.relay.WriteTo([]byte("hello"), peer.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 100)
+	_ = peer.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if n, _, err := peer.ReadFrom(b); err != nil || string(b[:n]) != "hello" {
+		t.Fatalf("got %q, %v through the relay", b[:n], err)
+	}
+
+	list := s.live(t)
+	if len(list) != 2 || list[0].User != "alice" || list[1].User != "meter" {
+		t.Fatalf("got %+v, want alice and meter", list)
+	}
+	got := list[0]
+	if got.ID == 0 || got.Relay.String() != alice.relay.LocalAddr().String() || got.Transport != "udp" || got.BytesOut != 5 || got.PacketsOut != 1 ||
+		len(got.Peers) != 1 || got.Peers[0] != netip.MustParseAddr("127.0.0.1") || got.Client.Addr() != got.Peers[0] || got.Age < 0 || got.Age > 60 {
+		t.Errorf("got %+v, want what was relayed", got)
+	}
+	id := "/v1/sessions/" + strconv.FormatUint(got.ID, 10)
+	if status := s.status(t, "DELETE", id, operatorKey); status != http.StatusNoContent {
+		t.Errorf("end alice: got %d, want 204", status)
+	}
+	until(t, "end of alice", func() bool { return len(s.live(t)) == 1 })
+	if status := s.status(t, "DELETE", id, operatorKey); status != http.StatusNotFound {
+		t.Errorf("end alice again: got %d, want 404", status)
+	}
+	if status, body := s.ask(t, "DELETE", "/v1/sessions?user=meter", operatorKey); status != 200 || strings.TrimSpace(body) != `{"ended":1}` {
+		t.Errorf("end meter: got %d %s, want 1", status, body)
+	}
+	until(t, "end of meter", func() bool { return len(s.live(t)) == 0 })
+	if !strings.Contains(s.stderr.String(), "reason=kicked") {
+		t.Error("got no line with reason=kicked")
+	}
+
+	status, text := s.ask(t, "GET", "/metrics", "")
+	for _, want := range []string{
+		`(?m)^turnkey_sessions_ended_total\{reason="kicked"\} 2$`, `(?m)^turnkey_sessions_started_total [3-9]$`,
+		`(?m)^turnkey_relayed_bytes_total\{direction="to_peers"\} 5$`, `(?m)^turnkey_requests_refused_total\{code="401"\} [1-9]`,
+		`(?m)^turnkey_relay_ports 30$`, `(?m)^turnkey_relay_ports_free\{family="ipv4"\} \d+$`, `(?m)^turnkey_build_info\{.*version="`,
+		`(?m)^turnkey_check_state\{check="relay",state="ok"\} 1$`, `(?m)^go_goroutines `, `(?m)^process_open_fds `,
+		`(?m)^turnkey_listener_receive_drops_total 0$`,
+	} {
+		if status != 200 || !regexp.MustCompile(want).MatchString(text) {
+			t.Errorf("got %d without a line like %s", status, want)
+		}
+	}
+	for _, label := range []string{"alice", "meter", username} {
+		if strings.Contains(text, label) {
+			t.Errorf("got metrics that name the user %q", label)
+		}
+	}
+}
+
+func TestServerTestsItself(t *testing.T) {
+	s := newSecured(t)
+	s.serve(t)
+	var got struct {
+		Status string
+		Checks map[string]web.Check
+	}
+	until(t, "self test", func() bool {
+		status, body := s.ask(t, "GET", "/readyz", "")
+		if err := json.Unmarshal([]byte(body), &got); err != nil || status != 200 || got.Status != "ok" {
+			t.Fatalf("got %d %s, %v, want ok", status, body, err)
+		}
+		return got.Checks["relay"].State == web.CheckOK
+	})
+	for _, name := range []string{"sockets", "serving", "certificate"} {
+		if got.Checks[name].State != web.CheckOK {
+			t.Errorf("%s: got %+v, want ok", name, got.Checks[name])
+		}
+	}
+	if log := s.stderr.String(); !strings.Contains(log, `msg="self test: ok"`) || !strings.Contains(log, "label="+testLabel) {
+		t.Errorf("got a log without the self test:\n%s", log)
+	}
+}
+
+// Behind a NAT that sends nothing back the test proves nothing; where the
+// address is of this machine, it does.
+func TestSelfTestWithoutAWayBack(t *testing.T) {
+	s := newPlain(t)
+	s.environ["TURNKEY_PUBLIC_IP"] = "192.0.2.1" // nobody's
+	s.serve(t)
+	until(t, "self test", func() bool { return strings.Contains(s.stderr.String(), "self test: untested") })
+	if status := s.status(t, "GET", "/readyz", ""); status != 200 {
+		t.Errorf("got %d, want 200", status)
+	}
+}
+
+func TestSelfTestIsJudged(t *testing.T) {
+	at := netip.MustParseAddr("192.0.2.1")
+	for _, tt := range []struct {
+		name                 string
+		onInterface, arrived bool
+		err                  error
+		state, says          string
+	}{
+		{"arrived", true, true, nil, web.CheckOK, "firewall in front"},
+		{"hairpin", false, true, nil, web.CheckOK, "firewall in front"},
+		{"no hairpin", false, false, nil, web.CheckUntested, "turnkey check"},
+		{"blocked", true, false, nil, web.CheckFailed, "TURNKEY_RELAY_PORTS"},
+		{"no relay", true, false, errors.New("the server answers error 508"), web.CheckFailed, "508"},
+	} {
+		if got := loopCheck(at, tt.onInterface, tt.arrived, tt.err); got.State != tt.state || !strings.Contains(got.Detail, tt.says) {
+			t.Errorf("%s: got %+v, want %s and %q", tt.name, got, tt.state, tt.says)
+		}
+	}
+}
+
+func TestSelfTestIsRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ok, n, moved, ended := true, 0, make(chan struct{}, 1), make(chan struct{})
+		go func() {
+			defer close(ended)
+			every(ctx, moved, func(context.Context) bool { n++; return ok })
+		}()
+		want := func(what string, tests int) {
+			t.Helper()
+			synctest.Wait()
+			if n != tests {
+				t.Errorf("%s: got %d tests, want %d", what, n, tests)
+			}
+		}
+		want("at once", 1)
+		time.Sleep(testEvery - time.Second)
+		want("before 12 h", 1)
+		ok = false
+		time.Sleep(time.Second)
+		want("after 12 h", 2)
+		time.Sleep(3 * testAgain)
+		want("while it fails", 5)
+		ok = true
+		time.Sleep(testAgain)
+		want("mended", 6)
+		moved <- struct{}{}
+		want("the address has changed", 7)
+		cancel()
+		<-ended
+	})
+}
+
+func TestCertificateIsChecked(t *testing.T) {
+	now := time.Now()
+	for left, want := range map[time.Duration]string{time.Hour: web.CheckOK, -time.Second: web.CheckFailed} {
+		if got := certificate(now.Add(left), now); got.State != want {
+			t.Errorf("%v left: got %+v, want %s", left, got, want)
+		}
+	}
+}
+
+func TestDrainingIsNotReady(t *testing.T) {
+	s := &server{sockets: &sockets{}}
+	if got := s.health(); !got.Failed() || got.Checks["serving"].State != web.CheckFailed {
+		t.Errorf("got %+v, want it not ready", got)
+	}
+	s.ready.Store(true)
+	if got := s.health(); got.Failed() {
+		t.Errorf("got %+v, want it ready", got)
+	}
+}
+
+// While it drains, the server tells so, and sends new clients elsewhere.
+func TestDrainIsSeen(t *testing.T) {
+	s := newPlain(t)
+	s.environ["TURNKEY_DRAIN_TIMEOUT"] = "1h"
+	s.environ["TURNKEY_ALTERNATE"] = "192.0.2.1:3478"
+	cfg, err := configs.Load(s.environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, err := start(cfg, slog.New(slog.NewTextHandler(&s.stderr, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- srv.run(ctx) }()
+	username, password := s.credential(t)
+	call, err := s.relay(t, username, password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	until(t, "end of readiness", func() bool { return s.status(t, "GET", "/readyz", "") == 503 })
+	until(t, "another server", func() bool {
+		_, err := s.relay(t, username, password)
+		return err != nil && strings.Contains(err.Error(), "300")
+	})
+	if err := call.permit("8.8.4.4"); err != nil {
+		t.Errorf("running call: got %v, want it served", err)
+	}
+	if status, body := s.ask(t, "DELETE", "/v1/sessions?user=alice", operatorKey); status != 200 {
+		t.Errorf("end the last call: got %d %s", status, body)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("got %v, want a clean end", err)
+	}
+}
+
+func TestLimitOfFilesIsChecked(t *testing.T) {
+	for _, tt := range []struct {
+		limit uint64
+		known bool
+		most  int
+		warns bool
+	}{{1423, true, 0, true}, {1424, true, 0, false}, {1, false, 0, false}, {1424, true, 500, false}, {1044, true, 10, false}, {1043, true, 10, true}} {
+		var log bytes.Buffer
+		s := &server{sockets: &sockets{}, around: &surroundings{relay: netip.MustParseAddr("127.0.0.1")}, log: slog.New(slog.NewTextHandler(&log, nil))}
+		s.cfg.RelayPorts, s.cfg.MaxAllocations = configs.PortRange{Min: 49160, Max: 49359}, tt.most
+		s.checkFiles(tt.limit, tt.known)
+		if got := strings.Contains(log.String(), "LimitNOFILE"); got != tt.warns {
+			t.Errorf("%+v: got %q", tt, log.String())
+		}
+	}
+}
+
+func TestBuffersTellWhichSysctl(t *testing.T) {
+	for _, tt := range []struct {
+		read, write int
+		want        string
+	}{
+		{4 << 20, 4 << 20, ""},
+		{212992, 4 << 20, "sysctl -w net.core.rmem_max=4194304"},
+		{4 << 20, 1, "sysctl -w net.core.wmem_max=4194304"},
+		{1, 1, "sysctl -w net.core.rmem_max=4194304 net.core.wmem_max=4194304"},
+	} {
+		if got := shortOf(tt.read, tt.write, listenerBuffer); got != tt.want {
+			t.Errorf("%d, %d: got %q, want %q", tt.read, tt.write, got, tt.want)
+		}
+	}
+	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var log bytes.Buffer
+	b := &buffers{log: slog.New(slog.NewTextHandler(&log, nil))}
+	for range 2 {
+		b.set(conn, 16<<10)
+		b.look(conn, 16<<10)
+	}
+	if log.Len() > 0 {
+		t.Errorf("16 KiB: got %s, want them granted", log.String())
+	}
+	for range 2 { // more than any kernel gives
+		b.set(conn, 1<<30)
+		b.look(conn, 1<<30)
+	}
+	if _, _, known := granted(conn); known && strings.Count(log.String(), "net.core.rmem_max") != 1 {
+		t.Errorf("1 GiB, twice: got %q, want one warning", log.String())
+	}
+}
+
+func TestRelayPortsAreTried(t *testing.T) {
+	ports, err := freePorts(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	s := &server{around: &surroundings{relay: netip.MustParseAddr("127.0.0.1")}, log: slog.New(slog.NewTextHandler(&log, nil))}
+	s.buffers = &buffers{log: slog.New(slog.DiscardHandler)}
+	s.cfg.RelayPorts = configs.PortRange{Min: uint16(ports[0]), Max: uint16(ports[2])}
+	if err := s.tryRelays(); err != nil || log.Len() > 0 {
+		t.Errorf("free: got %v, %s", err, log.String())
+	}
+	for _, port := range []int{ports[0], ports[2], ports[0] + (ports[2]-ports[0])/2} {
+		if log.Reset(); s.tryRelays() != nil {
+			t.Errorf("before port %d: got an error, want one only where every port is taken", port)
+		}
+		conn, err := net.ListenPacket("udp4", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	if !strings.Contains(log.String(), "TURNKEY_RELAY_PORTS") {
+		t.Errorf("some taken: got %q, want a warning", log.String())
+	}
+	if err := s.tryRelays(); err == nil || !strings.Contains(err.Error(), "TURNKEY_RELAY_PORTS") {
+		t.Errorf("all taken: got %v, want an error that names the setting", err)
+	}
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"turnkey/nattest"
+	"turnkey/web"
+)
+
+const (
+	testEvery = 12 * time.Hour
+	testAgain = time.Minute // after a test that failed
+	testTTL   = time.Minute // of the credential
+	testLabel = "self-test"
+)
+
+// tested is the last result of the self test.
+type tested struct {
+	mu   sync.Mutex
+	last web.Check
+}
+
+func (t *tested) get() web.Check {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.last.State == "" {
+		return web.Check{State: web.CheckUntested, Detail: "The first self test is under way."}
+	}
+	return t.last
+}
+
+// set keeps c, and reports whether it is new.
+func (t *tested) set(c web.Check) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before := t.last
+	t.last = c
+	return c != before
+}
+
+// every runs test at once, each minute while it fails, every 12 hours while it
+// does not, and whenever moved says so, until ctx is done.
+func every(ctx context.Context, moved <-chan struct{}, test func(context.Context) bool) {
+	for {
+		pause := testEvery
+		if !test(ctx) {
+			pause = testAgain
+		}
+		select {
+		case <-time.After(pause):
+		case <-moved:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// testSelf sends a packet from a socket of this machine to the advertised
+// address of a relay of this server. It keeps what came of it, logs it if that
+// is new, and reports whether it did not fail.
+func (s *server) testSelf(ctx context.Context) bool {
+	at := s.around.advertise()
+	arrived, err := s.loop(ctx, at)
+	if ctx.Err() != nil {
+		return true
+	}
+	c := loopCheck(at, slices.Contains(s.around.own, at), arrived, err)
+	if s.tested.set(c) {
+		level := slog.LevelInfo
+		if c.State == web.CheckFailed {
+			level = slog.LevelWarn
+		}
+		s.log.Log(ctx, level, "self test: "+c.State, "detail", c.Detail)
+	}
+	return c.State != web.CheckFailed
+}
+
+// loop makes a relay and sends to it from outside, as far as that goes from here.
+func (s *server) loop(ctx context.Context, advertised netip.Addr) (arrived bool, err error) {
+	relay, turn := s.around.relay, s.around.relay
+	if !slices.Contains(s.around.listen, turn) {
+		turn = s.around.listen[0]
+	}
+	username, password, err := s.secrets.Load().Issue(testLabel, time.Now().Add(testTTL))
+	if err != nil {
+		return false, err
+	}
+	client, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(turn, 0)))
+	if err != nil {
+		return false, err
+	}
+	defer client.Close()
+	peer, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(relay, 0)))
+	if err != nil {
+		return false, err
+	}
+	defer peer.Close()
+	r, err := nattest.Loop(ctx, nattest.LoopConfig{
+		Server: netip.AddrPortFrom(turn, s.cfg.Port), Username: username, Password: password,
+		Client: client, Peer: peer, From: slices.Compact([]netip.Addr{relay, advertised}),
+	})
+	return r.Arrived, err
+}
+
+// loopCheck judges the self test.
+func loopCheck(at netip.Addr, onInterface, arrived bool, err error) web.Check {
+	const unseen = " A firewall in front of this machine cannot be seen from inside: run `turnkey check` from another network."
+	switch {
+	case err != nil:
+		return web.Check{State: web.CheckFailed, Detail: fmt.Sprintf("No relay could be made: %v.", err)}
+	case arrived:
+		return web.Check{State: web.CheckOK, Detail: fmt.Sprintf("A packet to a relay at %s came through.", at) + unseen}
+	case onInterface:
+		return web.Check{State: web.CheckFailed, Detail: fmt.Sprintf("A packet to a relay at %s, an address of this machine, did not come through: open TURNKEY_RELAY_PORTS (UDP) in this machine's firewall.", at)}
+	}
+	return web.Check{State: web.CheckUntested, Detail: fmt.Sprintf("A packet to a relay at %s did not come back; many NATs send none back to where it came from. Run `turnkey check` from another network.", at)}
+}

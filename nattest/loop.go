@@ -1,0 +1,97 @@
+package nattest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/pion/stun/v3"
+)
+
+// LoopConfig is what Loop needs. Every field is required.
+type LoopConfig struct {
+	// Server is where TURN is served over UDP, and Username and Password are a
+	// current credential for it.
+	Server             netip.AddrPort
+	Username, Password string
+	// Client and Peer are UDP sockets. Loop closes Client; the peer sends to the
+	// relayed address, as anybody on the internet would.
+	Client, Peer net.PacketConn
+	// From are the addresses that the peer's packets may arrive from: a NAT on
+	// the way changes them.
+	From []netip.Addr
+}
+
+// LoopResult says how far a packet of Loop came.
+type LoopResult struct {
+	Relayed netip.AddrPort // where the server said that the relay is reached; invalid if it gave none
+	Arrived bool           // whether the packet reached the client through it
+}
+
+// Loop makes a relay and sends a packet to it from outside: allocation and
+// permissions on Client (RFC 8656), then from Peer to the relayed address until
+// it comes back to Client as a Data indication, for 2.5 s at most. The error
+// says why there was no relay to send to; that nothing arrived is none.
+func Loop(ctx context.Context, c LoopConfig) (LoopResult, error) {
+	a := &allocation{
+		link:   &packetLink{PacketConn: c.Client, server: c.Server},
+		dialog: dialog{username: c.Username, password: c.Password},
+	}
+	defer a.release(ctx)
+	if f := a.allocate(ctx, func(string) {}); f != nil {
+		return LoopResult{}, fmt.Errorf("make a relay on %s: %w", c.Server, f)
+	}
+	r := LoopResult{Relayed: a.relayed}
+	for _, from := range c.From {
+		if f := a.permit(ctx, netip.AddrPortFrom(from, 0)); f != nil {
+			return r, fmt.Errorf("let %s send to the relay: %w", from, f)
+		}
+	}
+	payload := newPayload()
+	err := repeat(ctx, &packetLink{PacketConn: c.Peer, server: a.relayed}, a,
+		func(int) ([]byte, error) { return payload, nil },
+		func(raw []byte) bool { _, ok := delivered(raw, payload); return ok })
+	r.Arrived = err == nil
+	if err != nil && ctx.Err() != nil {
+		return r, ctx.Err()
+	}
+	return r, nil
+}
+
+// Reflexive asks a STUN server where it sees conn (Binding, RFC 8489), for 2.5 s
+// at most. It does not close conn.
+func Reflexive(ctx context.Context, conn net.PacketConn, server netip.AddrPort) (netip.AddrPort, error) {
+	var d dialog
+	req, err := d.request(stun.MethodBinding)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	var mapped netip.AddrPort
+	refused := false
+	l := &packetLink{PacketConn: conn, server: server}
+	err = repeat(ctx, l, l, func(int) ([]byte, error) { return req.Raw, nil }, func(raw []byte) bool {
+		m, r, ok := d.answer(req, raw)
+		if ok && r.ok {
+			mapped, ok = xorAddr(m, stun.AttrXORMappedAddress)
+		}
+		refused = ok && !r.ok
+		return ok
+	})
+	switch {
+	case err != nil:
+		return netip.AddrPort{}, fmt.Errorf("ask %s: %w", server, noAnswer(err))
+	case refused:
+		return netip.AddrPort{}, fmt.Errorf("ask %s: it refuses to answer", server)
+	}
+	return netip.AddrPortFrom(mapped.Addr().Unmap(), mapped.Port()), nil
+}
+
+// noAnswer turns a deadline into words.
+func noAnswer(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || timedOut(err) {
+		return errors.New("no answer")
+	}
+	return err
+}
