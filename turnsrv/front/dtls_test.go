@@ -111,6 +111,37 @@ func TestDTLSKeepsMessagesApart(t *testing.T) {
 	}
 }
 
+func TestDTLSOldClientsOutliveTheListener(t *testing.T) {
+	l := echo(t, 0)
+	old, _ := connect(t, l)
+	exchange(t, old, "before")
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	exchange(t, old, "after")
+	socket, err := net.Dial("udp4", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	if _, err := socket.Write(hello(t)); err != nil {
+		t.Fatal(err)
+	}
+	exchange(t, old, "later") // what was sent before has been read
+	l.mu.Lock()
+	n := len(l.clients)
+	l.mu.Unlock()
+	if n != 1 {
+		t.Errorf("got %d clients, want the old one", n)
+	}
+	old.Close()
+	for start := time.Now(); !errors.Is(l.socket.SetDeadline(time.Time{}), net.ErrClosed); runtime.Gosched() {
+		if time.Since(start) > 5*time.Second {
+			t.Fatal("the socket is still open behind the last client")
+		}
+	}
+}
+
 // hello is the first message of a handshake, as a client sends it.
 func hello(t *testing.T) []byte {
 	t.Helper()
