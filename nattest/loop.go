@@ -40,7 +40,8 @@ func Loop(ctx context.Context, c LoopConfig) (LoopResult, error) {
 		dialog: dialog{username: c.Username, password: c.Password},
 	}
 	defer a.release(ctx)
-	if f := a.allocate(ctx, func(string) {}); f != nil {
+	// Cut off in the middle, it would leave an allocation that nobody knows of.
+	if f := a.allocate(context.WithoutCancel(ctx), func(string) {}); f != nil {
 		return LoopResult{}, fmt.Errorf("make a relay on %s: %w", c.Server, f)
 	}
 	r := LoopResult{Relayed: a.relayed}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,11 +14,10 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"encoding/json"
 
 	"turnkey/configs"
 	"turnkey/web"
@@ -200,27 +200,29 @@ func TestSelfTestIsJudged(t *testing.T) {
 func TestSelfTestIsRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		ok, n, moved, ended := true, 0, make(chan struct{}, 1), make(chan struct{})
+		var failing atomic.Bool
+		var n atomic.Int32
+		moved, ended := make(chan struct{}, 1), make(chan struct{})
 		go func() {
 			defer close(ended)
-			every(ctx, moved, func(context.Context) bool { n++; return ok })
+			every(ctx, moved, func(context.Context) bool { n.Add(1); return !failing.Load() })
 		}()
-		want := func(what string, tests int) {
+		want := func(what string, tests int32) {
 			t.Helper()
 			synctest.Wait()
-			if n != tests {
-				t.Errorf("%s: got %d tests, want %d", what, n, tests)
+			if got := n.Load(); got != tests {
+				t.Errorf("%s: got %d tests, want %d", what, got, tests)
 			}
 		}
 		want("at once", 1)
 		time.Sleep(testEvery - time.Second)
 		want("before 12 h", 1)
-		ok = false
+		failing.Store(true)
 		time.Sleep(time.Second)
 		want("after 12 h", 2)
 		time.Sleep(3 * testAgain)
 		want("while it fails", 5)
-		ok = true
+		failing.Store(false)
 		time.Sleep(testAgain)
 		want("mended", 6)
 		moved <- struct{}{}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,8 +19,12 @@ import (
 // address counts only when it has changed.
 func TestNameIsFollowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // guards all of these
 		answer, failure, asked := netip.MustParseAddr("8.8.4.4"), error(nil), 0
+		set := func(f func()) { mu.Lock(); defer mu.Unlock(); f() }
 		find := byName(func(_ context.Context, network, host string) ([]netip.Addr, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			asked++
 			if network != "ip4" || host != "turn.example.com" {
 				t.Errorf("asked for %s of %s", network, host)
@@ -34,8 +39,8 @@ func TestNameIsFollowed(t *testing.T) {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			s.follow(ctx, find, func(p public) { changes = append(changes, p.addr) }, func(err error) {
-				failures++
+			s.follow(ctx, find, func(p public) { set(func() { changes = append(changes, p.addr) }) }, func(err error) {
+				set(func() { failures++ })
 				if !strings.Contains(err.Error(), "dns:turn.example.com") {
 					t.Errorf("got %v, want the setting", err)
 				}
@@ -44,6 +49,8 @@ func TestNameIsFollowed(t *testing.T) {
 		want := func(what string, seen int, at string, changed, failed int) {
 			t.Helper()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if asked != seen || s.host() != at || len(changes) != changed || failures != failed {
 				t.Errorf("%s: got asked %d, at %s, changes %v, %d failures; want %d, %s, %d, %d", what, asked, s.host(), changes, failures, seen, at, changed, failed)
 			}
@@ -51,17 +58,17 @@ func TestNameIsFollowed(t *testing.T) {
 		want("at once", 1, "8.8.4.4", 1, 0)
 		time.Sleep(publicAgain)
 		want("unchanged", 2, "8.8.4.4", 1, 0)
-		answer = netip.MustParseAddr("8.8.8.8")
+		set(func() { answer = netip.MustParseAddr("8.8.8.8") })
 		time.Sleep(publicAgain)
 		want("changed", 3, "8.8.8.8", 2, 0)
-		failure = errors.New("no such host")
+		set(func() { failure = errors.New("no such host") })
 		time.Sleep(publicAgain)
 		want("failing", 4, "8.8.8.8", 2, 1)
 		time.Sleep(publicRetry)
 		want("failing twice", 5, "8.8.8.8", 2, 2)
 		time.Sleep(2 * publicRetry)
 		want("failing thrice", 6, "8.8.8.8", 2, 3)
-		failure = nil
+		set(func() { failure = nil })
 		time.Sleep(4 * publicRetry)
 		want("back", 7, "8.8.8.8", 2, 3)
 		cancel()
