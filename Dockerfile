@@ -26,7 +26,7 @@ COPY --from=build /out/turnkey /turnkey
 USER 65532:65532
 ENV TURNKEY_STATE_DIR=/state
 VOLUME /state
-EXPOSE 3478/udp 3478/tcp 3479/udp 8080/tcp 49160-49359/udp
+EXPOSE 3478/udp 3478/tcp 3479/udp 5349/udp 5349/tcp 8080/tcp 443/tcp 49160-49359/udp
 STOPSIGNAL SIGTERM
 # Asks HTTP, both STUN ports, and every TURN URL to relay a packet; takes some 20 ms.
 HEALTHCHECK --interval=1m --timeout=20s --start-period=10s --retries=3 \
