@@ -99,7 +99,7 @@ func (s *server) defaults() {
 
 func (s *server) healthz(w http.ResponseWriter, r *http.Request) {
 	if !s.Ready() {
-		(&Error{Status: 503, Code: "starting", Message: "not everything is bound yet", RetryAfter: time.Second,
+		(&Error{Status: 503, Code: "starting", Message: "the server is starting or stopping", RetryAfter: time.Second,
 			Hint: "Ask again; if it stays so, the server's log names the socket."}).ServeHTTP(w, r)
 		return
 	}

@@ -275,6 +275,9 @@ func TestDrainIsSeen(t *testing.T) {
 	}
 	stop()
 	until(t, "end of readiness", func() bool { return s.status(t, "GET", "/readyz", "") == 503 })
+	if status := s.status(t, "GET", "/healthz", ""); status != 503 {
+		t.Errorf("healthz: got %d, want 503", status)
+	}
 	until(t, "another server", func() bool {
 		_, err := s.relay(t, username, password)
 		return err != nil && strings.Contains(err.Error(), "300")
