@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"turnkey/stunsrv"
+	"turnkey/turnsrv"
 )
 
 // A name is looked up every five minutes, more often while it fails, and the
@@ -160,4 +161,56 @@ func TestNobodyIsAskedUntold(t *testing.T) {
 			t.Errorf("%s: got a finder: %t, want %t", tt.name, got, tt.want)
 		}
 	}
+}
+
+// A new address is the server's own from then on, and is tested.
+func TestNewAddressIsItsOwn(t *testing.T) {
+	var log buffer
+	s := &server{log: slog.New(slog.NewTextHandler(&log, nil)), around: &surroundings{}, retest: make(chan struct{}, 1),
+		peers: &turnsrv.Peers{Relays: turnsrv.PortRange{Min: 49160, Max: 49359}}}
+	for _, addr := range []string{"8.8.4.4", "10.0.0.9"} {
+		p := public{addr: netip.MustParseAddr(addr), from: "asked"}
+		s.around.advertised.Store(&p)
+		s.moved(p)
+		if why := s.peers.Permission(netip.AddrPortFrom(p.addr, 49160)); why != "" {
+			t.Errorf("%s: a relay port is denied: %s", addr, why)
+		}
+		if s.peers.Permission(netip.AddrPortFrom(p.addr, 22)) == "" {
+			t.Errorf("%s: port 22 is not denied", addr)
+		}
+		if private, warned := addr == "10.0.0.9", strings.Contains(log.String(), "level=WARN"); private != warned {
+			t.Errorf("%s: got log %q, want a warning: %t", addr, log.String(), private)
+		}
+	}
+	if len(s.retest) != 1 {
+		t.Error("got no self test, want one")
+	}
+}
+
+func TestAskedAddressIsAdvertised(t *testing.T) {
+	s := newPlain(t)
+	delete(s.environ, "TURNKEY_HOST")
+	s.environ["TURNKEY_STUN_SERVERS"] = reflector(t, "8.8.4.4")
+	s.serve(t)
+	until(t, "public address", func() bool {
+		_, body := s.ask(t, "GET", "/v1/ice", "")
+		return strings.Contains(body, "turn:8.8.4.4:")
+	})
+	username, password := s.credential(t)
+	r, err := s.relay(t, username, password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := addrPortOf(t, r.relay.LocalAddr()); got.Addr().String() != "8.8.4.4" {
+		t.Errorf("got a relay at %s, want 8.8.4.4", got)
+	}
+}
+
+func addrPortOf(t *testing.T, a net.Addr) netip.AddrPort {
+	t.Helper()
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ap
 }
