@@ -59,12 +59,16 @@ func (r Record) Number(name string) float64 { n, _ := r[name].(float64); return 
 // Text returns an attribute that is a string, or "".
 func (r Record) Text(name string) string { s, _ := r[name].(string); return s }
 
-// Records returns the lines with the message msg.
+// selfTest is the label of the session in which the server tests itself.
+const selfTest = "self-test"
+
+// Records returns the lines with the message msg, but for those about the
+// server's test of itself.
 func (l *Lines) Records(msg string) []Record {
 	var found []Record
 	for _, line := range l.All() {
 		var r Record
-		if json.Unmarshal([]byte(line), &r) == nil && r.Text("msg") == msg {
+		if json.Unmarshal([]byte(line), &r) == nil && r.Text("msg") == msg && r.Text("label") != selfTest {
 			found = append(found, r)
 		}
 	}
