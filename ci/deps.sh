@@ -5,17 +5,23 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# program:packages of Debian
+# program, or pattern of a file:packages of Debian
 programs="
   gcc:gcc,libc6-dev git:git ip:iproute2 sysctl:procps nft:nftables
   turnutils_uclient:coturn chromium:chromium firefox-esr:firefox-esr
   node:nodejs npm:npm
+  /usr/lib/python3/dist-packages/aiortc:python3-aiortc
+  /usr/lib/python3/dist-packages/gi/overrides/Gst.py:python3-gst-1.0
+  /usr/lib/*/girepository-1.0/GstWebRTC-1.0.typelib:gir1.2-gst-plugins-bad-1.0
+  /usr/lib/*/gstreamer-1.0/libgstwebrtc.so:gstreamer1.0-plugins-bad
+  /usr/lib/*/gstreamer-1.0/libgstnice.so:gstreamer1.0-nice
+  /usr/lib/*/gstreamer-1.0/libgstrtpmanager.so:gstreamer1.0-plugins-good
 "
 
 export PATH="$PATH:/usr/sbin:/sbin"
 packages=()
 for entry in $programs; do
-  command -v "${entry%%:*}" >/dev/null && continue
+  { command -v "${entry%%:*}" || compgen -G "${entry%%:*}"; } >/dev/null && continue
   IFS=, read -ra lacking <<<"${entry##*:}"
   packages+=("${lacking[@]}")
 done
