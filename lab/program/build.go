@@ -53,12 +53,12 @@ func build() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "turnkey")
-	how := []string{"CGO_ENABLED=0", "GOFLAGS=-trimpath"}
+	flag, cgo := "-trimpath", "CGO_ENABLED=0"
 	if os.Getenv("LAB_RACE") == "1" {
-		how = []string{"CGO_ENABLED=1", "GOFLAGS=-race"}
+		flag, cgo = "-race", "CGO_ENABLED=1"
 	}
-	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", path, "./cmd/turnkey")
-	cmd.Dir, cmd.Env = root, append(os.Environ(), how...)
+	cmd := exec.CommandContext(context.Background(), "go", "build", flag, "-o", path, "./cmd/turnkey")
+	cmd.Dir, cmd.Env = root, append(os.Environ(), cgo)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build ./cmd/turnkey: %w: %s", err, out)
 	}
