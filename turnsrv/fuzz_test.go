@@ -93,7 +93,7 @@ func corpusOfGate(w *wire) (corpus [][]byte) {
 	}
 	send := stun.NewType(stun.MethodSend, stun.ClassIndication)
 	return append(corpus, w.build(send, peerAttr(friend.String()), value(stun.AttrData, 1, 2, 3)).Raw,
-		w.build(send, peerAttr("127.0.0.1:22"), value(stun.AttrData, 1)).Raw,
+		w.build(send, peerAttr("127.0.0.1:22"), value(stun.AttrData, 1)).Raw, w.build(send, peerAttr("8.8.4.4:53"), value(stun.AttrData, 1)).Raw,
 		[]byte{0x40, 0, 0, 3, 1, 2, 3}, []byte{0x40, 0, 0xFF, 0xFF, 1}, []byte{0x40}, nil, make([]byte, 20),
 		[]byte{0x00, 0x03, 0xFF, 0xEC, 0x21, 0x12, 0xA4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12})
 }
@@ -212,7 +212,7 @@ func FuzzStream(f *testing.F) {
 	for _, b := range [][]byte{
 		allocate, append(bytes.Clone(allocate), 0x40, 0, 0, 1, 9, 0, 0, 0), append(bytes.Clone(allocate), 0x40, 0, 0xFF, 0xFC, 0),
 		{0x00, 0x01, 0xFF, 0xEC, 0x21, 0x12, 0xA4, 0x42, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, {0x40, 0, 0xFF, 0xFC, 0, 0, 0, 0, 0},
-		[]byte("GET / HTTP/1.1\r\n\r\n"), {22, 3, 1, 0, 200},
+		[]byte("GET / HTTP/1.1\r\n\r\n"), {22, 3, 1, 0, 200}, make([]byte, 20),
 	} {
 		f.Add(b, false)
 		f.Add(b, true)
