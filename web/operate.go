@@ -144,7 +144,9 @@ func (s *server) keyHolder(r *http.Request) *Error {
 	if wait := s.limit.wait(a.Client(r), time.Now()); wait > 0 {
 		return errRate(wait)
 	}
-	if err == nil {
+	if err != nil {
+		err.Hint = hintKeyOnly
+	} else {
 		err = &Error{Status: 403, Code: "key_required", Message: "a token is not enough: this is for the holder of the API key", Hint: hintKeyOnly}
 	}
 	return err

@@ -100,12 +100,3 @@ func (s *server) secretFiles() (files []*secretFileSeen) {
 	}
 	return files
 }
-
-// users is the list as a map from name to password.
-func users(list []configs.User) map[string]string {
-	m := make(map[string]string, len(list))
-	for _, u := range list {
-		m[u.Name] = u.Password
-	}
-	return m
-}
