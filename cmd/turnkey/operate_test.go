@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -12,9 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"turnkey/configs"
@@ -137,97 +134,6 @@ func TestOperatorSeesAndEndsSessions(t *testing.T) {
 			t.Errorf("got metrics that name the user %q", label)
 		}
 	}
-}
-
-func TestServerTestsItself(t *testing.T) {
-	s := newSecured(t)
-	s.serve(t)
-	var got struct {
-		Status string
-		Checks map[string]web.Check
-	}
-	until(t, "self test", func() bool {
-		status, body := s.ask(t, "GET", "/readyz", "")
-		if err := json.Unmarshal([]byte(body), &got); err != nil || status != 200 || got.Status != "ok" {
-			t.Fatalf("got %d %s, %v, want ok", status, body, err)
-		}
-		return got.Checks["relay"].State == web.CheckOK
-	})
-	for _, name := range []string{"sockets", "serving", "certificate"} {
-		if got.Checks[name].State != web.CheckOK {
-			t.Errorf("%s: got %+v, want ok", name, got.Checks[name])
-		}
-	}
-	if log := s.stderr.String(); !strings.Contains(log, `msg="self test: ok"`) || !strings.Contains(log, "label="+testLabel) {
-		t.Errorf("got a log without the self test:\n%s", log)
-	}
-}
-
-// Behind a NAT that sends nothing back the test proves nothing; where the
-// address is of this machine, it does.
-func TestSelfTestWithoutAWayBack(t *testing.T) {
-	s := newPlain(t)
-	s.environ["TURNKEY_PUBLIC_IP"] = "192.0.2.1" // nobody's
-	s.serve(t)
-	until(t, "self test", func() bool { return strings.Contains(s.stderr.String(), "self test: untested") })
-	if status := s.status(t, "GET", "/readyz", ""); status != 200 {
-		t.Errorf("got %d, want 200", status)
-	}
-}
-
-func TestSelfTestIsJudged(t *testing.T) {
-	at := netip.MustParseAddr("192.0.2.1")
-	for _, tt := range []struct {
-		name                 string
-		onInterface, arrived bool
-		err                  error
-		state, says          string
-	}{
-		{"arrived", true, true, nil, web.CheckOK, "firewall in front"},
-		{"hairpin", false, true, nil, web.CheckOK, "firewall in front"},
-		{"no hairpin", false, false, nil, web.CheckUntested, "turnkey check"},
-		{"blocked", true, false, nil, web.CheckFailed, "TURNKEY_RELAY_PORTS"},
-		{"no relay", true, false, errors.New("the server answers error 508"), web.CheckFailed, "508"},
-	} {
-		if got := loopCheck(at, tt.onInterface, tt.arrived, tt.err); got.State != tt.state || !strings.Contains(got.Detail, tt.says) {
-			t.Errorf("%s: got %+v, want %s and %q", tt.name, got, tt.state, tt.says)
-		}
-	}
-}
-
-func TestSelfTestIsRepeated(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		var failing atomic.Bool
-		var n atomic.Int32
-		moved, ended := make(chan struct{}, 1), make(chan struct{})
-		go func() {
-			defer close(ended)
-			every(ctx, moved, func(context.Context) bool { n.Add(1); return !failing.Load() })
-		}()
-		want := func(what string, tests int32) {
-			t.Helper()
-			synctest.Wait()
-			if got := n.Load(); got != tests {
-				t.Errorf("%s: got %d tests, want %d", what, got, tests)
-			}
-		}
-		want("at once", 1)
-		time.Sleep(testEvery - time.Second)
-		want("before 12 h", 1)
-		failing.Store(true)
-		time.Sleep(time.Second)
-		want("after 12 h", 2)
-		time.Sleep(3 * testAgain)
-		want("while it fails", 5)
-		failing.Store(false)
-		time.Sleep(testAgain)
-		want("mended", 6)
-		moved <- struct{}{}
-		want("the address has changed", 7)
-		cancel()
-		<-ended
-	})
 }
 
 func TestCertificateIsChecked(t *testing.T) {

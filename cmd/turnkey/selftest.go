@@ -64,7 +64,7 @@ func every(ctx context.Context, moved <-chan struct{}, test func(context.Context
 
 // testSelf sends a packet from a socket of this machine to the advertised
 // address of a relay of this server. It keeps what came of it, logs it if that
-// is new, and reports whether it did not fail.
+// is new, and reports whether it could be made and did not fail.
 func (s *server) testSelf(ctx context.Context) bool {
 	at := s.around.advertise()
 	arrived, err := s.loop(ctx, at)
@@ -72,6 +72,10 @@ func (s *server) testSelf(ctx context.Context) bool {
 		return true
 	}
 	c := loopCheck(at, slices.Contains(s.around.own, at), arrived, err)
+	full := err != nil && s.full()
+	if full { // busy is not broken
+		c = web.Check{State: web.CheckUntested, Detail: "Every relay is in use: there was none for a self test."}
+	}
 	if s.tested.set(c) {
 		level := slog.LevelInfo
 		if c.State == web.CheckFailed {
@@ -79,7 +83,13 @@ func (s *server) testSelf(ctx context.Context) bool {
 		}
 		s.log.Log(ctx, level, "self test: "+c.State, "detail", c.Detail)
 	}
-	return c.State != web.CheckFailed
+	return c.State != web.CheckFailed && !full
+}
+
+// full reports whether there is no room for another allocation.
+func (s *server) full() bool {
+	v := s.turn.Stats()
+	return v.FreePortsIPv4 == 0 || s.cfg.MaxAllocations > 0 && v.Sessions >= s.cfg.MaxAllocations
 }
 
 // loop makes a relay and sends to it from outside, as far as that goes from here.
