@@ -118,6 +118,8 @@ func TestPorts(t *testing.T) {
 			want = append(want, s.Default+"/udp")
 		case "TURNKEY_HTTP":
 			want = append(want, strings.TrimPrefix(s.Default, ":")+"/tcp")
+		case "TURNKEY_TLS_PORT":
+			want = append(want, s.Default+"/udp", s.Default+"/tcp", "443/tcp") // the last is TURNKEY_HTTPS with a certificate
 		}
 	}
 	got := strings.Fields(one(t, dockerfile(t)[1], "EXPOSE"))
