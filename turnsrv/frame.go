@@ -20,6 +20,7 @@ var (
 	errFrameLength = errors.New("STUN message length is not a multiple of 4")
 	errFrameSize   = errors.New("longer than 1596 bytes")
 	errFrameCookie = errors.New("no STUN magic cookie")
+	errCrowd       = errors.New("the address has as many connections as MAX_CONNECTIONS_PER_IP lets it")
 	errFrameFirst  = errors.New("ChannelData before any STUN message")
 )
 

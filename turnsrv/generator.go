@@ -77,10 +77,19 @@ func (g *gate) open(relays *relays, port uint16) (net.PacketConn, net.Addr, erro
 	return g.opened, net.UDPAddrFromAddrPort(netip.AddrPortFrom(relays.Advertise(), port)), nil
 }
 
-// setAside reserves a port for a second allocation, RFC 8656 section 7.2. If it
-// is gone, the client gets no token.
+// setAside reserves a port for a second allocation, RFC 8656 section 7.2. It
+// counts as one already. If the port is gone, or the user has as many as it may,
+// the client gets no token.
 func (g *gate) setAside(relays *relays, port uint16) {
-	if relays.ports.takeThis(port) == nil {
-		g.request.reservation = g.server.reservations.add(g.request.family, port, func() { relays.ports.release(port) })
+	r := &g.request
+	user, client := userOf(r.username), network(r.from.Addr())
+	if g.server.quotas.claim(user, client).code != 0 {
+		return
 	}
+	uncount := func() { g.server.quotas.free(user, client) }
+	if relays.ports.takeThis(port) != nil {
+		uncount()
+		return
+	}
+	r.reservation = g.server.reservations.add(r.family, port, uncount, func() { relays.ports.release(port) })
 }

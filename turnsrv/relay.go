@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -67,6 +68,11 @@ func (r *relay) ReadFrom(p []byte) (int, net.Addr, error) {
 		n, from, err := r.ReadFromUDPAddrPort(p[channelDataHeader:]) // room for the header in front
 		switch {
 		case errors.Is(err, net.ErrClosed):
+			if r.isClosed() {
+				// pion has deleted the allocation, and would now delete what the
+				// five-tuple has got since.
+				runtime.Goexit()
+			}
 			return 0, nil, err
 		case err != nil:
 			if failures++; failures == maxReadFailures {
@@ -81,11 +87,11 @@ func (r *relay) ReadFrom(p []byte) (int, net.Addr, error) {
 
 // Close is called by pion at the very end of an allocation.
 func (r *relay) Close() error {
-	err := r.socket.Close()
 	r.mu.Lock()
 	ended := r.ended
 	r.closed, r.ended = true, nil
 	r.mu.Unlock()
+	err := r.socket.Close()
 	for _, f := range ended {
 		f()
 	}
@@ -93,6 +99,12 @@ func (r *relay) Close() error {
 		return nil
 	}
 	return err
+}
+
+func (r *relay) isClosed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.closed
 }
 
 // whenEnded arranges for f to be called when pion has closed the allocation,

@@ -17,21 +17,22 @@ type reservations struct {
 }
 
 type reservation struct {
-	family byte
-	port   uint16
-	timer  *time.Timer
+	family  byte
+	port    uint16
+	uncount func() // it counts as an allocation of who reserved it, until it is claimed
+	timer   *time.Timer
 }
 
 // add keeps a port that was taken from the free list, and returns its token.
-// If nobody claims it in time, release is called.
-func (r *reservations) add(family byte, port uint16, release func()) (token [8]byte) {
+// uncount is called when it is claimed, or in time; then release is called, too.
+func (r *reservations) add(family byte, port uint16, uncount, release func()) (token [8]byte) {
 	_, _ = rand.Read(token[:]) // never fails
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.held == nil {
 		r.held = make(map[[8]byte]*reservation)
 	}
-	r.held[token] = &reservation{family: family, port: port, timer: time.AfterFunc(reservationLife, func() {
+	r.held[token] = &reservation{family: family, port: port, uncount: uncount, timer: time.AfterFunc(reservationLife, func() {
 		if r.claim(token) != nil {
 			release()
 		}
@@ -49,11 +50,12 @@ func (r *reservations) find(token [8]byte) *reservation {
 // claim takes a reservation out; its port is the caller's then.
 func (r *reservations) claim(token [8]byte) *reservation {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	v := r.held[token]
 	delete(r.held, token)
+	r.mu.Unlock()
 	if v != nil {
 		v.timer.Stop()
+		v.uncount()
 	}
 	return v
 }

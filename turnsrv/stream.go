@@ -27,6 +27,8 @@ type stream struct {
 	done   chan struct{}
 	once   sync.Once
 
+	counted bool // among the connections of its client's address; for the goroutine that reads
+
 	mu        sync.Mutex // guards allocated together with the read deadline
 	allocated bool
 }

@@ -119,11 +119,20 @@ func (s *streams) add(c *stream) bool {
 		return false
 	default:
 	}
-	if !s.clients.add(network(c.client.Addr()), s.maxPerClient) {
+	// A datagram proves no address before its first message has come through the
+	// handshake, so it must not use up what that address may have.
+	if s.listener.Transport != "dtls" && !s.countIn(c) {
 		return false
 	}
 	s.conns[c.client] = c
 	return true
+}
+
+// countIn counts a connection among those of its client's address, if that may
+// have one more.
+func (s *streams) countIn(c *stream) bool {
+	c.counted = s.clients.add(network(c.client.Addr()), s.maxPerClient)
+	return c.counted
 }
 
 func (s *streams) remove(c *stream) {
@@ -131,7 +140,9 @@ func (s *streams) remove(c *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c.client)
-	s.clients.remove(network(c.client.Addr()))
+	if c.counted {
+		s.clients.remove(network(c.client.Addr()))
+	}
 }
 
 func (s *streams) conn(client netip.AddrPort) *stream {
@@ -198,6 +209,9 @@ func (s *streams) readMessages(c *stream) error {
 		var err error
 		if f.size, err = c.Read(f.buf[:]); err != nil {
 			return err
+		}
+		if first && !s.countIn(c) {
+			return errCrowd
 		}
 		if err := s.hand(f); err != nil {
 			return err

@@ -307,7 +307,7 @@ func TestReservationsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reservations
 		var released atomic.Int32
-		token := r.add(familyIPv4, 50001, func() { released.Add(1) })
+		token := r.add(familyIPv4, 50001, func() {}, func() { released.Add(1) })
 		time.Sleep(reservationLife - time.Second)
 		if r.find(token) == nil {
 			t.Error("gone too early")
