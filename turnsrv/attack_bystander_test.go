@@ -13,8 +13,8 @@ import (
 
 // What an attack may cost the others, and the server when it is over.
 const (
-	slowestTrip = 250 * time.Millisecond // 99 of 100 round trips are quicker
-	heapGrowth  = 8 << 20                // bytes
+	slowestTrip = 250 * time.Millisecond * detector // 99 of 100 round trips are quicker
+	heapGrowth  = 8 << 20                           // bytes
 )
 
 // bystander is a client that does nothing but relay to a peer and back.

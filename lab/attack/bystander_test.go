@@ -15,7 +15,7 @@ import (
 
 // What an attack may cost a bystander.
 const (
-	slowestTrip = 250 * time.Millisecond // 99 of 100 round trips are quicker
+	slowestTrip = 500 * time.Millisecond // 99 of 100 round trips are quicker
 	maxLost     = 0.01                   // of the packets, where the attack fills the network itself
 )
 
