@@ -20,7 +20,7 @@ func TestSoak(t *testing.T) {
 	}
 	const atOnce = 500 // of each transport
 	f := start(t, func(c *Config) {
-		c.RelayPorts = PortRange{Min: 20000, Max: 22999}
+		c.RelayPorts = PortRange{Min: 10000, Max: 12999}
 		c.Peers.Relays = c.RelayPorts
 		c.Limits = &Limits{Permissions: 64, Channels: 64}
 	})
