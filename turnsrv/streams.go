@@ -136,7 +136,7 @@ func (s *streams) countIn(c *stream) bool {
 }
 
 func (s *streams) remove(c *stream) {
-	c.end()
+	defer c.end() // last: then its client may come again by the same address
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c.client)

@@ -217,3 +217,6 @@ func (c *dtlsConn) Read(p []byte) (int, error) {
 	}
 	return c.Conn.Read(p)
 }
+
+// Close ends the association, also one that has not begun its handshake.
+func (c *dtlsConn) Close() error { return errors.Join(c.Conn.Close(), c.association.Close()) }
