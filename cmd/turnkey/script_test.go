@@ -42,7 +42,6 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"healthy": healthy,
 			"json":    isJSON,
-			"hold":    hold,
 		},
 		RequireExplicitExec: true,
 	})
@@ -103,22 +102,4 @@ func isJSON(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s has no %q", args[0], key)
 		}
 	}
-}
-
-// hold binds a port for the rest of the script: hold udp|tcp PORT.
-func hold(ts *testscript.TestScript, neg bool, args []string) {
-	var err error
-	at := "127.0.0.1:" + args[1]
-	if args[0] == "udp" {
-		var c net.PacketConn
-		if c, err = net.ListenPacket("udp4", at); err == nil {
-			ts.Defer(func() { c.Close() })
-		}
-	} else {
-		var l net.Listener
-		if l, err = net.Listen("tcp4", at); err == nil {
-			ts.Defer(func() { l.Close() })
-		}
-	}
-	ts.Check(err)
 }
