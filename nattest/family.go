@@ -21,8 +21,11 @@ func answered(trials []Trial) (n int) {
 // means than this family's UDP, so that silence means something.
 func classify(o observation, alive bool) Family {
 	f := Family{
-		UDP: "not_tested", Why: o.why, NAT: Unknown, Pooling: Unknown, PortPreservation: Unknown,
-		Endpoints: []Endpoint{}, Mapped: []Mapped{}, Trials: o.trials, Filtering: Filtering{Behavior: "not_tested"},
+		UDP: NotTested, Why: o.why, NAT: Unknown, Pooling: Unknown, PortPreservation: Unknown, Stable: Unknown, NAT64: Unknown,
+		InboundDisturbs: NotTested, Hairpin: Optional{State: NotTested}, Lifetime: Optional{State: NotTested},
+		Fragments: Optional{State: NotTested}, ALG: Optional{State: NotTested},
+		Endpoints: []Endpoint{}, Mapped: []Mapped{}, Trials: o.trials, Evidence: []Evidence{},
+		Filtering: Filtering{Behavior: NotTested, Possible: anyBehavior.names(), Level: level(0)},
 	}
 	if f.Trials == nil {
 		f.Trials = []Trial{}

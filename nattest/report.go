@@ -5,12 +5,14 @@ import (
 	"time"
 )
 
-// The mapping behaviors of RFC 4787 section 4.1, as JSON has them.
+// The mapping and filtering behaviors of RFC 4787 sections 4.1 and 5, and what
+// stands where there is none, as JSON has them.
 const (
 	EndpointIndependent     = "endpoint-independent"
 	AddressDependent        = "address-dependent"
 	AddressAndPortDependent = "address-and-port-dependent"
-	Unknown                 = "unknown"
+	Unknown                 = "unknown"    // tested, and the evidence does not suffice
+	NotTested               = "not_tested" // no evidence was looked for
 )
 
 // Report is the outcome of Run. docs/nat.md describes its JSON.
@@ -55,9 +57,42 @@ type Family struct {
 	Filtering        Filtering  `json:"filtering"`         //
 	Pooling          string     `json:"pooling"`           // paired, arbitrary or unknown (RFC 4787 section 4.1)
 	PortPreservation string     `json:"port_preservation"` // yes, no or unknown
+	InboundDisturbs  string     `json:"inbound_disturbs"`  // yes, no, unknown or not_tested: does an unsolicited packet change the mapping towards its sender
+	Stable           string     `json:"stable"`            // yes, no or unknown: is a mapping the same at the end of the test
+	Classic          string     `json:"classic"`           // the name of RFC 3489 section 5, "" when it cannot be told
+	Signature        string     `json:"signature"`         // mapping and filtering in short, such as v4:EIM/APDF
+	NAT64            string     `json:"nat64"`             // yes, no or unknown (RFC 6146)
+	Loss             float64    `json:"loss"`              // share of requests unanswered by endpoints that answer, 0 to 1
 	RTTMS            float64    `json:"rtt_ms,omitempty"`  // the least round trip, 0 unknown
+	Hairpin          Optional   `json:"hairpin"`           // RFC 4787 section 6
+	Lifetime         Optional   `json:"lifetime"`          // of a mapping, RFC 5780 section 4.6
+	Fragments        Optional   `json:"fragments"`         // RFC 5780 section 4.8
+	ALG              Optional   `json:"alg"`               // RFC 5780 section 4.9
 	Verdict          Verdict    `json:"verdict"`
-	Trials           []Trial    `json:"trials"` // the evidence
+	Trials           []Trial    `json:"trials"`   // what the mapping was read from
+	Evidence         []Evidence `json:"evidence"` // every transaction
+}
+
+// Optional is a test that has to be asked for.
+type Optional struct {
+	State string `json:"state"` // not_tested, or what was found
+	Why   string `json:"why,omitempty"`
+}
+
+// Evidence is one transaction: the requests with one transaction id, and the
+// answer that counts.
+type Evidence struct {
+	ID     int            `json:"id"`
+	Kind   string         `json:"kind"`   // mapping, again, control, change_port, change_both or disturb
+	Socket int            `json:"socket"` // number of the socket, counted over all of the family
+	Local  netip.AddrPort `json:"local"`
+	To     netip.AddrPort `json:"to"`
+	Sends  int            `json:"sends"`
+	From   netip.AddrPort `json:"from,omitzero"`   // UDP source of the answer; absent: no answer counts
+	Mapped netip.AddrPort `json:"mapped,omitzero"` // its XOR-MAPPED-ADDRESS
+	Origin netip.AddrPort `json:"origin,omitzero"` // its RESPONSE-ORIGIN
+	Error  int            `json:"error,omitempty"` // its STUN error code
+	TMS    float64        `json:"t_ms"`            // when it came, or else when the last request left, after the family's first request
 }
 
 // Endpoint is one STUN address and port of the server.
@@ -88,7 +123,22 @@ type Mapping struct {
 
 // Filtering is the filtering behavior of RFC 4787 section 5.
 type Filtering struct {
-	Behavior string `json:"behavior"` // as Mapping's, or not_tested
+	Behavior   string   `json:"behavior"`   // one of the constants
+	Possible   []string `json:"possible"`   // the behaviors that the evidence allows
+	Confidence float64  `json:"confidence"` // 0 to 1; 0 for unknown and not_tested
+	Level      string   `json:"level"`      // high, medium, low or none
+	Rounds     Rounds   `json:"rounds"`
+	Caveats    []string `json:"caveats,omitempty"`
+}
+
+// Rounds counts the rounds of the filtering test, each a request for an answer
+// from the server's other port, one for an answer from its other address and
+// port, and a control request that is answered from where it was sent.
+type Rounds struct {
+	Sent          int `json:"sent"`
+	ControlOK     int `json:"control_ok"`
+	ChangedPortOK int `json:"changed_port_ok"`
+	ChangedBothOK int `json:"changed_both_ok"`
 }
 
 // Trial is one fresh socket.
