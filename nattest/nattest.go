@@ -52,6 +52,18 @@ type Config struct {
 	// Trials is the number of fresh sockets a family is mapped with:
 	// 1 to 8, 0 is 3.
 	Trials int
+	// Also names STUN servers whose addresses serve beside Host's: a host, a
+	// host:port (0 is 3478) or a stun: URI (RFC 7064), four at most.
+	Also []string
+	// Hairpin, Fragments and ALG ask for tests that take some seconds at most
+	// and that some NATs and firewalls take ill.
+	Hairpin, Fragments, ALG bool
+	// Lifetime asks how long a NAT keeps an idle mapping, looking no further
+	// than this: 5 s to 10 min, which is also how long it takes; 0 does not ask.
+	Lifetime time.Duration
+	// Progress is told in a few words what is being tested and what was found,
+	// one call at a time; nil is not told.
+	Progress func(string)
 	// Log gets the steps at Debug; nil discards.
 	Log *slog.Logger
 }

@@ -106,9 +106,17 @@ type arrival struct {
 	at     time.Time
 }
 
-// drive moves packets between the probe and its sockets until it is over. It
+// machine decides, without I/O, what a test sends and when it is over.
+type machine interface {
+	// next returns what is due now, and when to call again (or that all is over).
+	next(now time.Time) (out []packet, wake time.Time, over bool)
+	// receive takes a datagram and says whether it was one of the test's.
+	receive(raw []byte, from netip.AddrPort, socket int, now time.Time) bool
+}
+
+// drive moves packets between a test and its sockets until it is over. It
 // closes the sockets and leaves no goroutine.
-func (c *Config) drive(ctx context.Context, p *probe, socks []net.PacketConn) {
+func (c *Config) drive(ctx context.Context, p machine, socks []net.PacketConn) {
 	in, stop := make(chan arrival, 64), make(chan struct{})
 	var readers sync.WaitGroup
 	for i, s := range socks {
@@ -146,7 +154,7 @@ func (c *Config) drive(ctx context.Context, p *probe, socks []net.PacketConn) {
 
 // readAll hands a socket's datagrams on until the socket is closed.
 func readAll(s net.PacketConn, socket int, in chan<- arrival, stop <-chan struct{}) {
-	buf := make([]byte, 1500)
+	buf := make([]byte, 2048)
 	for failures := 0; failures < 100; {
 		n, from, err := s.ReadFrom(buf)
 		select {
