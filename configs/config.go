@@ -77,7 +77,7 @@ type Config struct {
 	MaxAllocationsPerIP    int           `env:"MAX_ALLOCATIONS_PER_IP" envDefault:"256" doc:"Most TURN allocations of one IPv4 address or one IPv6 /64 network; 0: no limit."`
 	MaxPermissions         int           `env:"MAX_PERMISSIONS" envDefault:"64" doc:"Most peer addresses that one allocation may exchange packets with; 0: no limit."`
 	MaxChannels            int           `env:"MAX_CHANNELS" envDefault:"64" doc:"Most channels of one allocation; 0: no limit."`
-	MaxConnectionsPerIP    int           `env:"MAX_CONNECTIONS_PER_IP" envDefault:"64" doc:"Most TCP, TLS and DTLS connections to TURN of one IPv4 address or one IPv6 /64 network; 0: no limit."`
+	MaxConnectionsPerIP    int           `env:"MAX_CONNECTIONS_PER_IP" envDefault:"64" doc:"Most TCP, TLS and DTLS connections to TURN of one IPv4 address or one IPv6 /64 network, and on each port of HTTP, besides TURNKEY_PEERS_PER_IP; 0: no limit."`
 	MaxSession             time.Duration `env:"MAX_SESSION" envDefault:"24h" doc:"How long one allocation may live, however often it is refreshed, 1m to 8760h; 0: no limit."`
 	Bandwidth              int64         `env:"BANDWIDTH" envDefault:"0" doc:"Most that is relayed in all, in bits a second in each direction, e.g. 100000000; 0: no limit."`
 	BandwidthPerUser       int64         `env:"BANDWIDTH_PER_USER" envDefault:"0" doc:"Most that is relayed for one user, in bits a second in each direction; 0: no limit."`

@@ -41,7 +41,7 @@ func secure(t *testing.T, transport string) (f *fixture, at net.Addr) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l = front.DTLS(socket, get, nil)
+			l = front.DTLS(socket, get, nil, nil)
 		} else if l, err = tls.Listen("tcp4", "127.0.0.1:0", &tls.Config{GetCertificate: get}); err != nil {
 			t.Fatal(err)
 		}

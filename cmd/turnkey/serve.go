@@ -106,7 +106,7 @@ func start(cfg configs.Config, log *slog.Logger) (*server, error) {
 		return nil, err
 	}
 	var err error
-	if s.sockets, err = openSockets(cfg, s.around.listen, s.cert, s.buffers, log); err != nil {
+	if s.sockets, err = openSockets(cfg, s.around.listen, s.cert, s.limit, s.buffers, log); err != nil {
 		return nil, err
 	}
 	s.checkFiles(fileLimit())

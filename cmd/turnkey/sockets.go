@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"turnkey/configs"
+	"turnkey/stunsrv"
 	"turnkey/turnsrv"
 	"turnkey/turnsrv/front"
 	"turnkey/web"
@@ -41,7 +42,7 @@ type binder struct {
 
 // openSockets binds everything, or nothing: it reports every address that could
 // not be bound, and by which setting to change it.
-func openSockets(cfg configs.Config, addrs []netip.Addr, cert *certs.Files, buf *buffers, log *slog.Logger) (*sockets, error) {
+func openSockets(cfg configs.Config, addrs []netip.Addr, cert *certs.Files, limit *stunsrv.Limiter, buf *buffers, log *slog.Logger) (*sockets, error) {
 	b := &binder{cfg: cfg, cert: cert, log: log, buffers: buf}
 	for _, a := range addrs {
 		turn, secure := netip.AddrPortFrom(a, cfg.Port).String(), netip.AddrPortFrom(a, cfg.TLSPort).String()
@@ -52,7 +53,7 @@ func openSockets(cfg configs.Config, addrs []netip.Addr, cert *certs.Files, buf 
 			b.streams(b.tcp("TURNKEY_PORT", turn, "STUN and TURN, with and without TLS"), front.Plain, front.TURN)
 			b.streams(b.tcp("TURNKEY_TLS_PORT", secure, "TURN over TLS"), front.TURN)
 			for _, conn := range b.udp("TURNKEY_TLS_PORT", secure, "TURN over DTLS", 1) {
-				l := front.DTLS(conn, cert.GetCertificate, log)
+				l := front.DTLS(conn, cert.GetCertificate, limit.Allow, log)
 				b.turnStreams = append(b.turnStreams, turnsrv.Listener{Listener: l, Transport: "dtls"})
 				b.open = append(b.open, l)
 			}
@@ -60,7 +61,7 @@ func openSockets(cfg configs.Config, addrs []netip.Addr, cert *certs.Files, buf 
 		b.stunUDP = append(b.stunUDP, b.udp("TURNKEY_ALT_PORT", netip.AddrPortFrom(a, cfg.AltPort).String(), "STUN", 1)...)
 	}
 	if l := b.tcp("TURNKEY_HTTP", cfg.HTTP, "HTTP"); l != nil {
-		b.http = b.split(l, front.Plain).Listener(front.Plain)
+		b.http = b.split(l, map[front.Kind]front.Limit{front.Plain: httpLimit(cfg)}, front.Plain).Listener(front.Plain)
 	}
 	if _, on := httpsPort(cfg); on {
 		if l := b.tcp("TURNKEY_HTTPS", cfg.HTTPS, "HTTPS, and TURN over TLS"); l != nil {
@@ -119,9 +120,22 @@ func (b *binder) note(setting, network, at, use string, err error) {
 	}
 }
 
+// httpLimit lets a client have its signaling connections, and as many others as
+// TURN lets it have.
+func httpLimit(cfg configs.Config) front.Limit {
+	if cfg.MaxConnectionsPerIP == 0 {
+		return front.Limit{}
+	}
+	body := "too many connections from your address; close some, or ask the operator for more (TURNKEY_MAX_CONNECTIONS_PER_IP)\n"
+	return front.Limit{
+		PerClient: cfg.MaxConnectionsPerIP + cfg.PeersPerIP, Setting: "TURNKEY_MAX_CONNECTIONS_PER_IP",
+		Answer: fmt.Appendf(nil, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nRetry-After: 10\r\nConnection: close\r\n\r\n%s", len(body), body),
+	}
+}
+
 // split sorts the connections of l by kind.
-func (b *binder) split(l net.Listener, kinds ...front.Kind) *front.Splitter {
-	c := front.Config{TrustedProxies: b.cfg.TrustedProxies, Log: b.log}
+func (b *binder) split(l net.Listener, limits map[front.Kind]front.Limit, kinds ...front.Kind) *front.Splitter {
+	c := front.Config{TrustedProxies: b.cfg.TrustedProxies, Limits: limits, Log: b.log}
 	if b.cert != nil {
 		c.TLS = tlsConfig(b.cert)
 	}
@@ -135,7 +149,7 @@ func (b *binder) streams(l net.Listener, kinds ...front.Kind) *front.Splitter {
 	if l == nil {
 		return nil
 	}
-	s := b.split(l, kinds...)
+	s := b.split(l, map[front.Kind]front.Limit{front.HTTP: httpLimit(b.cfg)}, kinds...)
 	for _, k := range kinds {
 		switch k {
 		case front.Plain:

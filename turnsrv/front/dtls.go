@@ -28,6 +28,7 @@ type dtlsListener struct {
 	socket  net.PacketConn
 	options []dtls.ServerOption
 	log     *slog.Logger
+	admit   func(netip.Addr) bool
 	pending pending
 
 	mu       sync.Mutex
@@ -37,11 +38,15 @@ type dtlsListener struct {
 
 // DTLS serves DTLS 1.2 (RFC 7350) on a socket, with cookies, so that nobody
 // can begin a handshake from an address that is not theirs. Each connection's
-// Read returns one message; the first does the handshake. Nil discards the log.
+// Read returns one message; the first does the handshake. Admit is asked whether
+// an address may begin another handshake; nil lets all. Nil discards the log.
 //
 // Close ends Accept; the socket is closed when the last connection is.
-func DTLS(socket net.PacketConn, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), log *slog.Logger) net.Listener {
+func DTLS(socket net.PacketConn, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), admit func(netip.Addr) bool, log *slog.Logger) net.Listener {
 	l := newDTLS(socket, certificate, log)
+	if admit != nil {
+		l.admit = admit
+	}
 	go l.read()
 	return l
 }
@@ -50,7 +55,10 @@ func newDTLS(socket net.PacketConn, certificate func(*tls.ClientHelloInfo) (*tls
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	l := &dtlsListener{socket: socket, log: log, clients: make(map[netip.AddrPort]*association)}
+	l := &dtlsListener{
+		socket: socket, log: log, clients: make(map[netip.AddrPort]*association),
+		admit: func(netip.Addr) bool { return true }, pending: pending{max: maxPendingDTLS},
+	}
 	l.queue = newQueue(socket.LocalAddr(), dtlsBacklog, l.drain)
 	l.options = []dtls.ServerOption{
 		dtls.WithGetCertificate(func(h *dtls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -114,7 +122,7 @@ func (l *dtlsListener) association(from net.Addr, b []byte) *association {
 	if a := l.clients[client]; a != nil {
 		return a
 	}
-	if l.draining || !isClientHello(b) {
+	if l.draining || !isClientHello(b) || !l.admit(client.Addr()) {
 		return nil
 	}
 	a := &association{listener: l, client: client, from: from, datagrams: make(chan []byte, dtlsQueue), closed: make(chan struct{}), deadline: deadline.New()}

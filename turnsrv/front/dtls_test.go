@@ -250,7 +250,7 @@ func TestDTLSQueuesAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	cert := selfSigned(t)
-	l := DTLS(socket, func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil }, nil).(*dtlsListener)
+	l := DTLS(socket, func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil }, nil, nil).(*dtlsListener)
 	c, err := net.Dial("udp4", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)

@@ -5,7 +5,7 @@
 //	s := front.Split(listener, front.Config{TLS: config}, front.TURN, front.HTTP)
 //	turn, https := s.Listener(front.TURN), s.Listener(front.HTTP)
 //
-//	dtls := front.DTLS(conn, getCertificate)
+//	dtls := front.DTLS(conn, getCertificate, nil, nil)
 //
 // Before a connection is handed on, it may only take its time: a handshake has
 // ten seconds in all, however slowly its bytes arrive, and those that are not
@@ -31,6 +31,9 @@ const (
 	// network. Loopback addresses and trusted proxies may have all.
 	maxPending          = 4096
 	maxPendingPerClient = 64
+	// maxPendingDTLS is less, since there the address of a client is not proved
+	// at first, and pion keeps some 55 kB for each of them from the first packet.
+	maxPendingDTLS = 512
 )
 
 // pending are the connections of one port that are in their handshake.
@@ -99,6 +102,34 @@ func limit(set, standard int) int {
 		return standard
 	}
 	return set
+}
+
+// census counts the open connections of each client.
+type census struct {
+	mu      sync.Mutex
+	clients map[netip.Prefix]int
+}
+
+// enter counts a connection of client until leave is called, or reports that
+// the client has max of them.
+func (c *census) enter(client netip.Addr, max int) (leave func(), ok bool) {
+	n := network(client)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.clients[n] >= max {
+		return nil, false
+	}
+	if c.clients == nil {
+		c.clients = make(map[netip.Prefix]int)
+	}
+	c.clients[n]++
+	return sync.OnceFunc(func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.clients[n]--; c.clients[n] == 0 {
+			delete(c.clients, n)
+		}
+	}), true
 }
 
 // network is what counts as one client.

@@ -21,7 +21,7 @@ const tlsHandshake = 22
 
 // sort finds out what raw is: by its first byte; in TLS by the protocol that was
 // agreed on (ALPN) if that is STUN's, or else by the first byte in it.
-func (s *Splitter) sort(raw net.Conn) (Kind, net.Conn, error) {
+func (s *Splitter) sort(raw net.Conn) (Kind, *conn, error) {
 	c := &conn{Conn: raw, early: bufio.NewReaderSize(raw, proxyHeader), remote: raw.RemoteAddr()}
 	if err := s.proxied(c); err != nil {
 		return 0, nil, err
@@ -116,6 +116,19 @@ type conn struct {
 	early  *bufio.Reader // nil once it is empty
 	remote net.Addr
 	tls    *tls.ConnectionState // nil if it is Plain
+	leave  func()               // nil if it is not counted
+}
+
+// uncount takes it out of its client's connections.
+func (c *conn) uncount() {
+	if c.leave != nil {
+		c.leave()
+	}
+}
+
+func (c *conn) Close() error {
+	c.uncount()
+	return c.Conn.Close()
 }
 
 func (c *conn) Read(p []byte) (int, error) {

@@ -3,11 +3,13 @@ package front
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,9 +34,21 @@ type Config struct {
 	// it forwards as it is: where it sends none, the client behind it could send
 	// one. From another address a header ends the connection.
 	TrustedProxies []netip.Prefix
-	// Log gets Debug for connections that are refused, and Error when the
-	// listener cannot accept. Nil discards.
+	// Limits bound the connections of some kinds that one client may have open.
+	Limits map[Kind]Limit
+	// Log gets Debug for connections that are refused, Info once a minute for
+	// those that are over a limit, and Error when the listener cannot accept.
+	// Nil discards.
 	Log *slog.Logger
+}
+
+// Limit bounds the open connections of one client: one IPv4 address or one
+// IPv6 /64 network. Loopback addresses and trusted proxies, which speak for
+// many, may have any number.
+type Limit struct {
+	PerClient int    // 0 = any number
+	Setting   string // that an operator changes it with
+	Answer    []byte // sent before a connection over the limit is closed
 }
 
 // Splitter sorts the connections of a listener.
@@ -43,11 +57,14 @@ type Splitter struct {
 	Config
 	queues  map[Kind]*queue
 	pending pending
+	open    map[Kind]*census // of the kinds with a limit
+
+	crowded atomic.Int64 // when a client over its limit was logged last, Unix seconds
 
 	mu     sync.Mutex
 	conns  map[net.Conn]struct{} // being sorted
 	closed bool
-	open   int // queues
+	served int // queues that are open
 	done   chan struct{}
 	wg     sync.WaitGroup
 }
@@ -59,11 +76,14 @@ func Split(l net.Listener, c Config, wanted ...Kind) *Splitter {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Splitter{
-		listener: l, Config: c, open: len(wanted), done: make(chan struct{}),
+		listener: l, Config: c, served: len(wanted), open: make(map[Kind]*census), done: make(chan struct{}),
 		queues: make(map[Kind]*queue), conns: make(map[net.Conn]struct{}),
 	}
 	for _, k := range wanted {
 		s.queues[k] = newQueue(l.Addr(), 0, s.left)
+		if c.Limits[k].PerClient > 0 {
+			s.open[k] = new(census)
+		}
 	}
 	if s.queues[TURN] == nil && s.queues[HTTP] == nil {
 		s.TLS = nil
@@ -89,8 +109,8 @@ func (s *Splitter) Listener(k Kind) net.Listener { return s.queues[k] }
 // left closes the listener when the last queue was closed.
 func (s *Splitter) left() error {
 	s.mu.Lock()
-	s.open--
-	last := s.open == 0
+	s.served--
+	last := s.served == 0
 	s.mu.Unlock()
 	if last {
 		return s.shut()
@@ -173,6 +193,9 @@ func (s *Splitter) begin(conn net.Conn) {
 			err = s.hand(kind, sorted)
 		}
 		if err != nil {
+			if sorted != nil {
+				sorted.uncount()
+			}
 			conn.Close()
 			s.Log.Debug("connection refused", "client", from, "listener", s.listener.Addr(), "error", err)
 		}
@@ -180,10 +203,13 @@ func (s *Splitter) begin(conn net.Conn) {
 }
 
 // hand gives a connection to who accepts its kind.
-func (s *Splitter) hand(k Kind, c net.Conn) error {
+func (s *Splitter) hand(k Kind, c *conn) error {
 	q := s.queues[k]
 	if q == nil {
 		return errors.New("nothing serves what it speaks")
+	}
+	if err := s.count(k, c); err != nil {
+		return err
 	}
 	_ = c.SetDeadline(time.Time{})
 	late := time.NewTimer(handshakeTimeout)
@@ -196,6 +222,26 @@ func (s *Splitter) hand(k Kind, c net.Conn) error {
 	case <-late.C:
 		return errors.New("it was not accepted in time")
 	}
+}
+
+// count counts c among its client's until it is closed, or refuses it.
+func (s *Splitter) count(k Kind, c *conn) (err error) {
+	client := addrOf(c.remote).Addr()
+	if s.open[k] == nil || client.IsLoopback() || s.trusts(client) {
+		return nil
+	}
+	limit, ok := s.Limits[k], false
+	if c.leave, ok = s.open[k].enter(client, limit.PerClient); ok {
+		return nil
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = c.Write(limit.Answer)
+	now, last := time.Now().Unix(), s.crowded.Load()
+	if now-last >= 60 && s.crowded.CompareAndSwap(last, now) {
+		s.Log.Info("connections refused: a client has too many; this is logged once a minute",
+			"client", client, "listener", s.listener.Addr(), "limit", limit.PerClient, "setting", limit.Setting)
+	}
+	return fmt.Errorf("its address has %d connections, as many as %s lets it", limit.PerClient, limit.Setting)
 }
 
 func (s *Splitter) trusts(a netip.Addr) bool {
