@@ -15,6 +15,10 @@ RUN go mod download
 COPY . .
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -ldflags "-s -w -X main.number=$VERSION" -o /out/turnkey ./cmd/turnkey
+# So that it can bind 443 without being root, on the host's network, too. Whoever drops all
+# capabilities has to add this one again: with --cap-drop ALL alone the kernel does not run it.
+RUN apt-get update && apt-get install -y --no-install-recommends libcap2-bin
+RUN setcap cap_net_bind_service=ep /out/turnkey
 RUN mkdir -m 700 /out/state
 
 FROM scratch

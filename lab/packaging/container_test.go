@@ -3,9 +3,13 @@
 package packaging
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"debug/elf"
+	"encoding/pem"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -133,14 +137,45 @@ func checkContainer(t *testing.T, i *image, env []string) {
 	health(1, "FAILED http://127.0.0.1:8080")
 }
 
-// checkProcess: the user of the image, no capability, a secret that only it can read.
+// TestImageServesHTTPSOnPort443, on the host's network and as its own user,
+// which the kernel lets no other program without a capability do.
+func TestImageServesHTTPSOnPort443(t *testing.T) {
+	i := newImage(t, newHost(t), nil)
+	pair := httptest.NewTLSServer(nil)
+	defer pair.Close()
+	key, err := x509.MarshalPKCS8PrivateKey(pair.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]pem.Block{
+		"cert.pem": {Type: "CERTIFICATE", Bytes: pair.Certificate().Raw}, "key.pem": {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		if err := os.WriteFile(filepath.Join(i.dir, name), pem.EncodeToMemory(&block), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := i.start(t, "TURNKEY_TLS_CERT=/cert.pem", "TURNKEY_TLS_KEY=/key.pem")
+	awaitHealth(t, i, c)
+	client := http.Client{Transport: &http.Transport{DialContext: i.host.Dial, DisableKeepAlives: true,
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, Timeout: 5 * time.Second}
+	resp, err := client.Get("https://127.0.0.1/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.Body.Close(); resp.StatusCode != http.StatusOK {
+		t.Errorf("got %s, want 200", resp.Status)
+	}
+	checkProcess(t, i, c)
+}
+
+// checkProcess: the user of the image, one capability, a secret that only it can read.
 func checkProcess(t *testing.T, i *image, c *container) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
 	user := fmt.Sprintf("%[1]d\t%[1]d\t%[1]d\t%[1]d", i.uid)
-	for _, want := range []string{"Uid:\t" + user, "Groups:\t \n", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "CapAmb:\t0000000000000000"} {
+	for _, want := range []string{"Uid:\t" + user, "Groups:\t \n", "CapPrm:\t0000000000000400", "CapEff:\t0000000000000400", "CapAmb:\t0000000000000000"} {
 		if !strings.Contains(string(status), "\n"+want) {
 			t.Errorf("the process has no %q:\n%s", want, status)
 		}
