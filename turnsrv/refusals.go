@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pion/stun/v3"
+	"turnkey/turnsrv/cred"
 )
 
 const (
@@ -63,6 +64,13 @@ func (l *refusals) add(r *request, transport, user string, refused refusal) {
 func (s *Server) refuse(r *request, transport, user string, refused refusal) {
 	s.tally.refuse(int(refused.code))
 	s.refusals.add(r, transport, user, refused)
+	if s.watch.Refused != nil {
+		_, label, _ := cred.Parse(user)
+		s.watch.Refused(Refused{
+			Username: user, Label: label, Client: r.from, Transport: transport,
+			Method: r.typ.Method.String(), Code: int(refused.code), Reason: refused.why,
+		})
+	}
 }
 
 // userOf returns what names the user in a username: its label, or all of it.

@@ -76,6 +76,8 @@ type Config struct {
 	// address that nobody has proved to own, so that the server cannot be used
 	// to flood it. Nil allows every one.
 	Unauthenticated func(netip.Addr) bool
+	// Watch is told of allocations and refusals.
+	Watch Watch
 
 	// Log gets one line at Info for each session that ends, and one for each
 	// cause of a refusal, bounded in number; the rest of what a client can
@@ -127,6 +129,7 @@ type Server struct {
 	connections counters[netip.Prefix]
 	refusals    refusals
 	mayAnswer   func(netip.Addr) bool
+	watch       Watch
 	tally       tally
 
 	sessions  *sessions
@@ -158,7 +161,7 @@ func New(c Config) (*Server, error) {
 	}
 	s.quotas.limits, s.userBuckets.rate = c.Limits, c.Limits.BandwidthPerUser
 	s.in, s.out = newBucket(c.Limits.Bandwidth), newBucket(c.Limits.Bandwidth)
-	s.refusals.log, s.mayAnswer = s.log, c.Unauthenticated
+	s.refusals.log, s.mayAnswer, s.watch = s.log, c.Unauthenticated, c.Watch
 	if c.IPv4 != nil {
 		s.ipv4 = &relays{*c.IPv4, newPorts(c.RelayPorts), newInside(c.RelayPorts)}
 	}

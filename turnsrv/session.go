@@ -32,6 +32,7 @@ type Session struct {
 	Username  string         // as authenticated
 	Label     string         // the label in the username
 	Client    netip.AddrPort // the client's transport address
+	Server    netip.AddrPort // the server's own address that it came to
 	Relay     netip.AddrPort // the relayed transport address, as advertised
 	Transport string         // between client and server: udp, tcp, tls or dtls
 	Created   time.Time
@@ -153,7 +154,7 @@ func (g *gate) created(_, _ net.Addr, _, username, _ string, relayed net.Addr, _
 	s := &session{
 		gate: g, relay: g.opened, family: r.family, key: r.key, request: r.id, reservation: r.reservation,
 		Session: Session{
-			Username: username, Label: label, Client: r.from, Relay: addrPort(relayed),
+			Username: username, Label: label, Client: r.from, Server: addrPort(g.LocalAddr()), Relay: addrPort(relayed),
 			Transport: g.transport, Created: time.Now(),
 		},
 	}
@@ -184,6 +185,9 @@ func (g *gate) created(_, _ net.Addr, _, username, _ string, relayed net.Addr, _
 		s.log(g.server.log)
 		g.server.retire(s)
 	})
+	if g.server.watch.Allocated != nil {
+		g.server.watch.Allocated(s.Session)
+	}
 	if !g.hold(s.Client, true) { // the connection ended while its Allocate was waiting
 		go g.end(s, EndGone)
 	}
