@@ -1,13 +1,18 @@
-// Package stunsrv is a STUN server (RFC 8489): it tells a client the address
-// that its Binding request came from, its server-reflexive address.
+// Package stunsrv is a STUN server (RFC 8489) that helps to discover NAT
+// behavior (RFC 5780): it tells a client the address that its Binding request
+// came from, its server-reflexive address, and answers from another address or
+// port where it is asked to and has one.
 //
-// Respond decides, without I/O, what a request is answered with. Serve answers
-// on a socket of its own; Wrap answers on a socket that is shared with TURN and
-// passes everything else on to whoever reads from it.
+// Respond decides, without I/O, what a request is answered with, from which
+// socket and to where. Serve answers on a socket of its own; Wrap answers on a
+// socket that is shared with TURN and passes everything else on to whoever
+// reads from it.
 //
 // A server with one address must not pretend to have an alternate (RFC 5780
 // section 6): CHANGE-REQUEST is refused with 420, so that a NAT probe never
-// takes an answer from the primary address for one from the alternate.
+// takes an answer from the primary address for one from the alternate. Who
+// shows a token of the server (see Tokens) knows what it asks for, and may have
+// the answer from the other port.
 package stunsrv
 
 import (
@@ -16,78 +21,80 @@ import (
 	"net/netip"
 )
 
-// MaxResponse is the longest response, in bytes: an error with every attribute
-// that it can list.
-const MaxResponse = headerSize + 8 + 4 + 2*maxUnknown + 8
+// MaxResponse is the longest response, in bytes: a success over IPv6 with
+// every attribute.
+const MaxResponse = headerSize + 4*(4+20) + 4 + maxPadding + 8
 
-// Message types, RFC 8489 section 5: the method Binding in its four classes.
+// maxPadding is the longest PADDING of a response: one that no Ethernet carries
+// without fragments (RFC 5780 section 7.6).
+const maxPadding = 1500
+
+// Change says what of the source of a response differs from the address that
+// the request was sent to. It is the flags of CHANGE-REQUEST (RFC 5780 section
+// 7.2), shifted.
+type Change uint8
+
+// The flags of Change.
 const (
-	bindingRequest    = 0x0001
-	bindingIndication = 0x0011
-	bindingSuccess    = 0x0101
-	bindingError      = 0x0111
+	ChangePort Change = 1 << iota
+	ChangeIP
 )
 
-// Attribute types, RFC 8489 section 18.3.
-const (
-	attrUsername          = 0x0006
-	attrMessageIntegrity  = 0x0008
-	attrErrorCode         = 0x0009
-	attrUnknownAttributes = 0x000A
-	attrRealm             = 0x0014
-	attrNonce             = 0x0015
-	attrIntegritySHA256   = 0x001C
-	attrXORMappedAddress  = 0x0020
-	attrFingerprint       = 0x8028
-)
+// Site is where a socket is, as clients see it, and its alternates: the index
+// is what they differ in. Site[0] is the socket's own address,
+// Site[ChangePort|ChangeIP] the OTHER-ADDRESS of RFC 5780 section 7.4. The zero
+// AddrPort stands for one that does not exist.
+type Site [4]netip.AddrPort
 
-const (
-	headerSize     = 20
-	magicCookie    = 0x2112A442
-	fingerprintXOR = 0x5354554E
-	// comprehensionOptional is the first attribute type that a server may ignore.
-	comprehensionOptional = 0x8000
-	// maxUnknown bounds the attributes listed in a 420; RFC 8489 section 14.9
-	// asks for all of them, no client sends as many.
-	maxUnknown = 16
-)
+// complete reports whether there are two addresses with two ports each, which
+// is what RFC 5780 section 6 asks of a server.
+func (s *Site) complete() bool { return s[ChangePort|ChangeIP].IsValid() }
 
-// IsBinding reports whether b is a STUN message of the method Binding, of
-// whatever class, judged by its header alone. Only requests are answered.
-func IsBinding(b []byte) bool {
-	if len(b) < headerSize || binary.BigEndian.Uint32(b[4:]) != magicCookie {
-		return false
-	}
-	switch binary.BigEndian.Uint16(b) {
-	case bindingRequest, bindingIndication, bindingSuccess, bindingError:
-		return true
-	}
-	return false
+// Response is what Respond decides.
+type Response struct {
+	Message []byte         // empty: the request is not answered
+	Via     Change         // which socket sends it, seen from the one that was asked
+	To      netip.AddrPort // where it goes: always to the address that the request came from
+	Token   []byte         // the part of the request that is its token, if that is valid
 }
 
 // Respond appends to dst the response to a datagram that came from the address
-// from, and returns the extended slice. It returns dst as it was if there is
-// nothing to answer: the datagram is no Binding request, is malformed, or its
-// FINGERPRINT is wrong (RFC 8489 section 6.3). Attributes that a server must
-// understand and this one does not are answered with 420 (section 6.3.1).
+// from to the socket at site. The message is empty if there is nothing to
+// answer: the datagram is no Binding request, is malformed, or its FINGERPRINT
+// is wrong (RFC 8489 section 6.3). Attributes that a server must understand and
+// this one does not, or does not at this site, are answered with 420 (section
+// 6.3.1), those that contradict each other with 400.
+//
+// valid tells whether a NATTEST-TOKEN is one of this server's; nil: none is.
 //
 // Respond does not allocate if dst has room for MaxResponse bytes.
-func Respond(dst, request []byte, from netip.AddrPort) []byte {
-	if !IsBinding(request) || binary.BigEndian.Uint16(request) != bindingRequest {
-		return dst
+func Respond(dst, datagram []byte, from netip.AddrPort, site *Site, valid func(token []byte) bool) Response {
+	if !IsBinding(datagram) || binary.BigEndian.Uint16(datagram) != bindingRequest || !from.IsValid() {
+		return Response{}
 	}
-	r, ok := parse(request)
-	if !ok || !from.IsValid() {
-		return dst
+	r, ok := parse(datagram)
+	if !ok {
+		return Response{}
 	}
+	if len(r.token) > 0 && (valid == nil || !valid(r.token)) {
+		r.token = nil
+	}
+	a := Response{To: from, Token: r.token}
 	start := len(dst)
-	if r.unknownCount > 0 {
-		dst = appendHeader(dst, bindingError, request)
-		dst = append(dst, 0, attrErrorCode, 0, 4, 0, 0, 4, 20) // 420, no reason phrase
+	switch r.judge(site) {
+	case codeUnknownAttribute:
+		dst = appendHeader(dst, bindingError, datagram)
+		dst = append(dst, 0, attrErrorCode, 0, 4, 0, 0, 4, 20) // no reason phrase
 		dst = appendUnknown(dst, r.unknown[:r.unknownCount])
-	} else {
-		dst = appendHeader(dst, bindingSuccess, request)
-		dst = appendXORMapped(dst, request, from)
+	case codeBadRequest:
+		dst = appendHeader(dst, bindingError, datagram)
+		dst = append(dst, 0, attrErrorCode, 0, 4, 0, 0, 4, 0)
+	default:
+		a.Via = r.change
+		if r.redirected {
+			a.To = netip.AddrPortFrom(from.Addr(), r.responsePort)
+		}
+		dst = appendSuccess(dst, datagram, &r, from, site)
 	}
 	if r.fingerprint {
 		dst = append(dst, attrFingerprint>>8, attrFingerprint&0xFF, 0, 4)
@@ -95,106 +102,60 @@ func Respond(dst, request []byte, from netip.AddrPort) []byte {
 		dst = binary.BigEndian.AppendUint32(dst, crc32.ChecksumIEEE(dst[start:len(dst)-4])^fingerprintXOR)
 	}
 	setLength(dst[start:], 0)
-	return dst
+	a.Message = dst
+	return a
 }
 
-// request is what Respond needs to know of a Binding request.
-type request struct {
-	fingerprint  bool
-	unknown      [maxUnknown]uint16
-	unknownCount int
+// The codes of RFC 8489 section 14.8 that are used.
+const (
+	codeBadRequest       = 400
+	codeUnknownAttribute = 420
+)
+
+// judge returns the error that the request is answered with, 0 if none. What
+// RFC 5780 adds is only understood by a server with two addresses, or, as far
+// as that goes with one, for who has a token.
+func (r *request) judge(site *Site) int {
+	behavior := site.complete() || len(r.token) > 0
+	if r.changes && !(behavior && site[r.change].IsValid()) {
+		r.refuse(attrChangeRequest)
+	}
+	if r.redirected && !behavior {
+		r.refuse(attrResponsePort)
+	}
+	if r.padded && !behavior {
+		r.refuse(attrPadding)
+	}
+	switch {
+	case r.unknownCount > 0:
+		return codeUnknownAttribute
+	case r.malformed, r.padded && r.redirected: // RFC 5780 section 6.1
+		return codeBadRequest
+	}
+	return 0
 }
 
-// parse walks the attributes. It reports false for a message whose lengths do
-// not add up or whose FINGERPRINT is wrong. What follows MESSAGE-INTEGRITY,
-// other than FINGERPRINT, is ignored (RFC 8489 section 14.5).
-func parse(b []byte) (r request, ok bool) {
-	length := int(binary.BigEndian.Uint16(b[2:]))
-	if length%4 != 0 || headerSize+length != len(b) {
-		return r, false
+// appendSuccess appends a success with the attributes of RFC 5780 section 6.1,
+// or of RFC 3489 section 8.1 for a client of that.
+func appendSuccess(dst, datagram []byte, r *request, from netip.AddrPort, site *Site) []byte {
+	dst = appendHeader(dst, bindingSuccess, datagram)
+	dst = appendAddress(dst, attrMappedAddress, from)
+	origin, other := uint16(attrResponseOrigin), uint16(attrOtherAddress)
+	if r.classic {
+		origin, other = attrSourceAddress, attrChangedAddress
+	} else {
+		dst = appendXORMapped(dst, datagram, from)
 	}
-	protected := false
-	for at := headerSize; at < len(b); {
-		if len(b)-at < 4 {
-			return r, false
-		}
-		attr, size := binary.BigEndian.Uint16(b[at:]), int(binary.BigEndian.Uint16(b[at+2:]))
-		value, next := at+4, at+4+(size+3)&^3
-		if next > len(b) {
-			return r, false
-		}
-		switch {
-		case attr == attrFingerprint:
-			// It is the last attribute, RFC 8489 section 14.7.
-			if size != 4 || next != len(b) ||
-				binary.BigEndian.Uint32(b[value:]) != crc32.ChecksumIEEE(b[:at])^fingerprintXOR {
-				return r, false
-			}
-			r.fingerprint = true
-		case protected:
-		case attr == attrMessageIntegrity || attr == attrIntegritySHA256:
-			protected = true
-		case attr < comprehensionOptional && !known(attr) && r.unknownCount < maxUnknown:
-			r.unknown[r.unknownCount] = attr
-			r.unknownCount++
-		}
-		at = next
+	if site[r.change].IsValid() {
+		dst = appendAddress(dst, origin, site[r.change])
 	}
-	return r, true
-}
-
-// known reports whether attr may be in a Binding request. Credentials are not
-// asked for and are ignored.
-func known(attr uint16) bool {
-	switch attr {
-	case attrUsername, attrRealm, attrNonce:
-		return true
+	if site.complete() {
+		dst = appendAddress(dst, other, site[ChangePort|ChangeIP])
 	}
-	return false
-}
-
-func appendHeader(dst []byte, typ uint16, request []byte) []byte {
-	dst = binary.BigEndian.AppendUint16(dst, typ)
-	dst = append(dst, 0, 0)
-	return append(dst, request[4:headerSize]...) // magic cookie and transaction id
-}
-
-// setLength writes the length of message b, with extra bytes still to come.
-func setLength(b []byte, extra int) {
-	binary.BigEndian.PutUint16(b[2:], uint16(len(b)-headerSize+extra))
-}
-
-// appendXORMapped appends XOR-MAPPED-ADDRESS, RFC 8489 section 14.2.
-func appendXORMapped(dst, request []byte, from netip.AddrPort) []byte {
-	addr := from.Addr().Unmap()
-	family, size := byte(1), 4
-	if addr.Is6() {
-		family, size = 2, 16
-	}
-	dst = append(dst, 0, attrXORMappedAddress, 0, byte(4+size), 0, family)
-	dst = binary.BigEndian.AppendUint16(dst, from.Port()^(magicCookie>>16))
-	pad := request[4:headerSize] // magic cookie and transaction id: 16 bytes
-	if addr.Is4() {
-		ip := addr.As4()
-		for i, c := range ip {
-			dst = append(dst, c^pad[i])
-		}
-		return dst
-	}
-	ip := addr.As16()
-	for i, c := range ip {
-		dst = append(dst, c^pad[i])
-	}
-	return dst
-}
-
-func appendUnknown(dst []byte, attrs []uint16) []byte {
-	dst = append(dst, 0, attrUnknownAttributes, 0, byte(2*len(attrs)))
-	for _, attr := range attrs {
-		dst = binary.BigEndian.AppendUint16(dst, attr)
-	}
-	if len(attrs)%2 == 1 {
-		dst = append(dst, 0, 0)
+	if r.padded {
+		n := min(r.padding, maxPadding) &^ 3
+		dst = append(dst, 0, attrPadding, byte(n>>8), byte(n))
+		dst = append(dst, zeros[:n]...)
 	}
 	return dst
 }

@@ -35,7 +35,7 @@ func TestRespondTellsTheSourceAddress(t *testing.T) {
 				setters = append(setters, stun.Fingerprint)
 			}
 			request := build(t, setters...)
-			m := &stun.Message{Raw: Respond(nil, request, addr)}
+			m := &stun.Message{Raw: Respond(nil, request, addr, &Site{}, nil).Message}
 			if err := m.Decode(); err != nil {
 				t.Fatalf("%s: %v", from, err)
 			}
@@ -67,10 +67,10 @@ func TestRespondRefusesWhatItDoesNotKnow(t *testing.T) {
 		want    []stun.AttrType
 	}{
 		"CHANGE-REQUEST": {[]stun.Setter{stun.BindingRequest, raw(stun.AttrChangeRequest, 4)}, []stun.AttrType{stun.AttrChangeRequest}},
-		"two":            {[]stun.Setter{stun.BindingRequest, raw(0x0026, 3), raw(0x7FFF, 0)}, []stun.AttrType{0x0026, 0x7FFF}},
+		"two":            {[]stun.Setter{stun.BindingRequest, raw(0x0030, 3), raw(0x7FFF, 0)}, []stun.AttrType{0x0030, 0x7FFF}},
 		"more than fit":  {many, nil},
 	} {
-		m := &stun.Message{Raw: Respond(nil, build(t, tt.request...), client)}
+		m := &stun.Message{Raw: Respond(nil, build(t, tt.request...), client, &Site{}, nil).Message}
 		if err := m.Decode(); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -95,7 +95,7 @@ func TestRespondRefusesWhatItDoesNotKnow(t *testing.T) {
 
 func TestRespondIgnoresWhatIsNotItsOwn(t *testing.T) {
 	good := build(t, stun.BindingRequest)
-	badCookie := append([]byte(nil), good...)
+	badCookie := build(t, stun.NewType(stun.MethodBinding, stun.ClassIndication))
 	badCookie[4] ^= 1
 	badLength := append([]byte(nil), good...)
 	badLength[3] = 4
@@ -106,7 +106,7 @@ func TestRespondIgnoresWhatIsNotItsOwn(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"empty":                    {},
 		"short":                    good[:19],
-		"another cookie":           badCookie,
+		"indication without cookie":           badCookie,
 		"length beyond the end":    badLength,
 		"trailing bytes":           append(append([]byte(nil), good...), 0, 0, 0, 0),
 		"attribute beyond the end": append(append([]byte(nil), good[:2]...), append([]byte{0, 4}, append(append([]byte(nil), good[4:]...), 0x80, 0x22, 0xFF, 0xFF)...)...),
@@ -116,11 +116,11 @@ func TestRespondIgnoresWhatIsNotItsOwn(t *testing.T) {
 		"success":                  build(t, stun.BindingSuccess),
 		"Allocate":                 build(t, stun.NewType(stun.MethodAllocate, stun.ClassRequest)),
 	} {
-		if got := Respond([]byte("x"), b, client); string(got) != "x" {
+		if got := Respond(nil, b, client, &Site{}, nil).Message; got != nil {
 			t.Errorf("%s: answered with %x", name, got)
 		}
 	}
-	if got := Respond(nil, good, netip.AddrPort{}); got != nil {
+	if got := Respond(nil, good, netip.AddrPort{}, &Site{}, nil).Message; got != nil {
 		t.Errorf("no address to answer to: answered with %x", got)
 	}
 }
@@ -128,7 +128,7 @@ func TestRespondIgnoresWhatIsNotItsOwn(t *testing.T) {
 // What follows MESSAGE-INTEGRITY must not count, RFC 8489 section 14.5.
 func TestRespondIgnoresWhatFollowsIntegrity(t *testing.T) {
 	request := build(t, stun.BindingRequest, raw(stun.AttrMessageIntegrity, 20), raw(0x7FFF, 4))
-	m := &stun.Message{Raw: Respond(nil, request, client)}
+	m := &stun.Message{Raw: Respond(nil, request, client, &Site{}, nil).Message}
 	if err := m.Decode(); err != nil || m.Type != stun.BindingSuccess {
 		t.Errorf("got %v %v, want success", m.Type, err)
 	}
@@ -144,7 +144,7 @@ func TestWrapAnswersBindingAndPassesTheRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer peer.Close()
-	wrapped := Wrap(server, nil)
+	wrapped := Wrap(server, Config{})
 	defer wrapped.Close()
 	other := "something else"
 	for _, b := range [][]byte{build(t, stun.NewType(stun.MethodBinding, stun.ClassIndication)), build(t, stun.BindingRequest), []byte(other)} {
@@ -169,7 +169,7 @@ func TestServeEndsWithItsSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(chan error)
-	go func() { done <- Serve(server, nil) }()
+	go func() { done <- Serve(server, Config{}) }()
 	peer, err := net.Dial("udp4", server.LocalAddr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -200,7 +200,7 @@ func TestServeEndsWithItsSocket(t *testing.T) {
 func TestRespondDoesNotAllocate(t *testing.T) {
 	request := build(t, stun.BindingRequest, stun.Fingerprint)
 	dst := make([]byte, 0, MaxResponse)
-	if n := testing.AllocsPerRun(100, func() { dst = Respond(dst[:0], request, client) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { dst = Respond(dst[:0], request, client, &Site{}, nil).Message }); n != 0 {
 		t.Errorf("got %v allocations, want 0", n)
 	}
 }
@@ -210,7 +210,7 @@ func BenchmarkRespond(b *testing.B) {
 	dst := make([]byte, 0, MaxResponse)
 	b.ReportAllocs()
 	for b.Loop() {
-		dst = Respond(dst[:0], request, client)
+		dst = Respond(dst[:0], request, client, &Site{}, nil).Message
 	}
 }
 
@@ -218,8 +218,10 @@ func FuzzRespond(f *testing.F) {
 	f.Add(build(f, stun.BindingRequest, stun.Fingerprint))
 	f.Add(build(f, stun.BindingRequest, raw(0x0003, 4)))
 	f.Add(build(f, stun.BindingRequest, raw(0x0008, 20), raw(0x7FFF, 1)))
+	f.Add(build(f, stun.BindingRequest, raw(0x0003, 4), raw(0x0026, 40), raw(attrNattestToken, 32)))
+	f.Add(build(f, stun.BindingRequest, raw(0x0027, 2)))
 	f.Fuzz(func(t *testing.T, request []byte) {
-		out := Respond(nil, request, client)
+		out := Respond(nil, request, client, &four, func([]byte) bool { return true }).Message
 		if len(out) == 0 {
 			return
 		}

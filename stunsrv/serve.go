@@ -1,6 +1,7 @@
 package stunsrv
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -9,18 +10,88 @@ import (
 
 // maxRead is more than any Binding request takes; longer datagrams are cut and
 // then fail to parse.
-const maxRead = 1500
+const maxRead = 2048
 
 // maxFailures in a row end Serve. One failed read is no reason to stop: some
 // systems report the ICMP errors that earlier responses caused.
 const maxFailures = 64
 
-// Serve answers Binding requests on conn, as often as limit allows, until conn
-// is closed, which is when it returns nil. It returns an error only if reading
-// keeps failing.
-func Serve(conn net.PacketConn, limit *Limiter) error {
-	request, response := make([]byte, maxRead), make([]byte, 0, MaxResponse)
-	socket := asAddrPortConn(conn)
+// Config says how the requests to one socket are answered. With the zero value
+// everybody is, as often as they ask, and without a word on where the server is.
+type Config struct {
+	// Place returns where the socket is for a client, nil if that is not known.
+	// It is asked for every request; what it returns must not change afterwards.
+	Place func(client netip.AddrPort) *Place
+	// Limit bounds the responses to one source.
+	Limit *Limiter
+	// Tokens are what a probe may show, which has a budget of its own then; nil:
+	// there are none.
+	Tokens *Tokens
+}
+
+// Place is the site of a socket, and the sockets that send from its alternates.
+type Place struct {
+	Site Site
+	Via  [4]Sender // Via[0] is not looked at; an alternate of the site without a Sender is mute
+}
+
+// Sender is the part of *net.UDPConn that sends.
+type Sender interface {
+	WriteToUDPAddrPort(p []byte, to netip.AddrPort) (int, error)
+}
+
+// responder answers the requests to one socket, for one goroutine.
+type responder struct {
+	Config
+	own    Sender
+	valid  func(token []byte) bool
+	buffer []byte
+}
+
+func newResponder(c Config, own Sender) *responder {
+	r := &responder{Config: c, own: own, buffer: make([]byte, 0, MaxResponse)}
+	if c.Tokens != nil {
+		r.valid = c.Tokens.checker().valid
+	}
+	return r
+}
+
+// nowhere is the place of a socket of which nothing is known.
+var nowhere Place
+
+// respond answers a datagram, if it is to be answered.
+func (r *responder) respond(datagram []byte, from netip.AddrPort) {
+	place := &nowhere
+	if r.Place != nil {
+		place = cmp.Or(r.Place(from), place)
+	}
+	a := Respond(r.buffer[:0], datagram, from, &place.Site, r.valid)
+	via := r.own
+	if a.Via != 0 {
+		via = place.Via[a.Via]
+	}
+	if len(a.Message) == 0 || via == nil || !r.allow(&a, from.Addr()) {
+		return
+	}
+	_, _ = via.WriteToUDPAddrPort(a.Message, a.To) // a lost response is the client's to retransmit
+}
+
+// costSize is how many bytes of a response are one event for the limits: none
+// without PADDING has as many.
+const costSize = 192
+
+// allow reports whether a response may be sent now. Who has used up the budget
+// of its token may still have what everybody has.
+func (r *responder) allow(a *Response, from netip.Addr) bool {
+	cost := 1 + len(a.Message)/costSize
+	return a.Token != nil && r.Tokens.spend(a.Token, from, cost) || r.Limit.allow(from, cost)
+}
+
+// Serve answers Binding requests on conn until it is closed, which is when it
+// returns nil. It returns an error only if reading keeps failing.
+func Serve(conn net.PacketConn, c Config) error {
+	request, socket := make([]byte, maxRead), asAddrPortConn(conn)
+	r := newResponder(c, socket)
 	for failures := 0; ; {
 		n, from, err := socket.ReadFromUDPAddrPort(request)
 		switch {
@@ -33,25 +104,23 @@ func Serve(conn net.PacketConn, limit *Limiter) error {
 			continue
 		}
 		failures = 0
-		if out := Respond(response[:0], request[:n], from); len(out) > 0 && limit.Allow(from.Addr()) {
-			_, _ = socket.WriteToUDPAddrPort(out, from) // a lost response is the client's to retransmit
-		}
+		r.respond(request[:n], from)
 	}
 }
 
-// Wrap returns a view of conn that answers Binding requests itself, as often as
-// limit allows, and returns only datagrams that are no Binding messages at all,
-// by ReadFrom and by ReadFromUDPAddrPort. One goroutine at a time may read.
-func Wrap(conn net.PacketConn, limit *Limiter) *Wrapped {
-	return &Wrapped{PacketConn: conn, socket: asAddrPortConn(conn), limit: limit, response: make([]byte, 0, MaxResponse)}
+// Wrap returns a view of conn that answers Binding requests itself and returns
+// only datagrams that are no Binding messages at all, by ReadFrom and by
+// ReadFromUDPAddrPort. One goroutine at a time may read.
+func Wrap(conn net.PacketConn, c Config) *Wrapped {
+	socket := asAddrPortConn(conn)
+	return &Wrapped{PacketConn: conn, socket: socket, responder: newResponder(c, socket)}
 }
 
 // Wrapped is what Wrap returns.
 type Wrapped struct {
 	net.PacketConn
-	socket   addrPortConn
-	limit    *Limiter
-	response []byte
+	socket    addrPortConn
+	responder *responder
 }
 
 // ReadFrom is that of net.PacketConn, without the Binding messages.
@@ -61,7 +130,7 @@ func (w *Wrapped) ReadFrom(p []byte) (int, net.Addr, error) {
 		if err != nil || !IsBinding(p[:n]) {
 			return n, from, err
 		}
-		w.respond(p[:n], addrPort(from))
+		w.responder.respond(p[:n], addrPort(from))
 	}
 }
 
@@ -73,19 +142,13 @@ func (w *Wrapped) ReadFromUDPAddrPort(p []byte) (int, netip.AddrPort, error) {
 		if err != nil || !IsBinding(p[:n]) {
 			return n, from, err
 		}
-		w.respond(p[:n], from)
+		w.responder.respond(p[:n], from)
 	}
 }
 
 // WriteToUDPAddrPort is that of *net.UDPConn.
 func (w *Wrapped) WriteToUDPAddrPort(p []byte, to netip.AddrPort) (int, error) {
 	return w.socket.WriteToUDPAddrPort(p, to)
-}
-
-func (w *Wrapped) respond(request []byte, from netip.AddrPort) {
-	if out := Respond(w.response[:0], request, from); len(out) > 0 && w.limit.Allow(from.Addr()) {
-		_, _ = w.socket.WriteToUDPAddrPort(out, from)
-	}
 }
 
 // addrPortConn is the part of *net.UDPConn that works without allocating.

@@ -68,6 +68,7 @@ func (s *server) finder() finder {
 
 func (s *server) moved(p public) {
 	s.peers.SetOwn(s.around.ownAddrs())
+	s.stun.publish(s.around.alternates())
 	s.log.Info("public address found, relays are advertised at it", "address", p.addr, "from", p.from)
 	if !isPublic(p.addr) {
 		s.warnOfPrivate(p)

@@ -93,7 +93,7 @@ func reflector(t *testing.T, addr string) string {
 			if err != nil {
 				return
 			}
-			if _, err := conn.WriteTo(stunsrv.Respond(nil, b[:n], netip.AddrPortFrom(netip.MustParseAddr(addr), 4000)), from); err != nil {
+			if _, err := conn.WriteTo(stunsrv.Respond(nil, b[:n], netip.AddrPortFrom(netip.MustParseAddr(addr), 4000), &stunsrv.Site{}, nil).Message, from); err != nil {
 				t.Error(err)
 			}
 		}

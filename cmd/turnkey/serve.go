@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,6 +85,8 @@ type server struct {
 
 	peers  *turnsrv.Peers
 	limit  *stunsrv.Limiter // of unauthenticated responses, STUN and TURN together
+	tokens *stunsrv.Tokens  // of NAT probes
+	stun   *stunPlaces
 	turn   *turnsrv.Server
 	signal *signal.Server
 	access *web.Access
@@ -109,6 +112,8 @@ func start(cfg configs.Config, log *slog.Logger) (*server, error) {
 	if s.sockets, err = openSockets(cfg, s.around.listen, s.cert, s.limit, s.buffers, log); err != nil {
 		return nil, err
 	}
+	s.stun = newSTUNPlaces(slices.Concat(s.sockets.turnUDP, s.sockets.stunUDP), [2]uint16{cfg.Port, cfg.AltPort})
+	s.stun.publish(s.around.alternates())
 	s.checkFiles(fileLimit())
 	if err = s.tryRelays(); err != nil {
 		s.sockets.close()
@@ -119,7 +124,7 @@ func start(cfg configs.Config, log *slog.Logger) (*server, error) {
 		return nil, err
 	}
 	for _, conn := range s.sockets.stunUDP {
-		s.part("STUN on "+conn.LocalAddr().String(), func() error { return stunsrv.Serve(conn, s.limit) })
+		s.part("STUN on "+conn.LocalAddr().String(), func() error { return stunsrv.Serve(conn, s.stunConfig(conn)) })
 	}
 	s.http = &http.Server{
 		Handler: front.Handler(s.handler()), ConnContext: front.ConnContext,
@@ -167,6 +172,7 @@ func (s *server) prepare() (err error) {
 		s.warnOfPrivate(p)
 	}
 	s.limit = stunsrv.NewLimiter(s.cfg.UnauthRate, unauthBurst*s.cfg.UnauthRate)
+	s.tokens = stunsrv.NewTokens(tokenLife)
 	return nil
 }
 

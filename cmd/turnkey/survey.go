@@ -13,6 +13,7 @@ import (
 // advertise, and which name to put into URLs.
 type surroundings struct {
 	listen []netip.Addr
+	chosen bool         // listen is what TURNKEY_LISTEN says
 	relay  netip.Addr   // IPv4 relay sockets are bound to it
 	relay6 netip.Addr   // IPv6 relay sockets are bound to it and advertised at it; invalid = none
 	own    []netip.Addr // of this machine's interfaces
@@ -29,7 +30,7 @@ func survey(cfg configs.Config) (*surroundings, error) {
 		return nil, err
 	}
 	towards := outbound()
-	s := &surroundings{listen: listenAddrs(cfg.Listen, ifaces)}
+	s := &surroundings{listen: listenAddrs(cfg.Listen, ifaces), chosen: len(cfg.Listen) > 0}
 	for _, i := range ifaces {
 		s.own = append(s.own, i.addr)
 	}
@@ -60,3 +61,9 @@ func (s *surroundings) host() string { return cmp.Or(s.name, s.advertise().Strin
 
 // ownAddrs returns the addresses of this machine, seen from inside and outside.
 func (s *surroundings) ownAddrs() []netip.Addr { return append(slices.Clone(s.own), s.advertise()) }
+
+// alternates says at which address clients reach each one that is bound, and
+// which of them is its alternate.
+func (s *surroundings) alternates() map[netip.Addr]seen {
+	return alternates(s.listen, s.chosen, map[netip.Addr]netip.Addr{s.relay: s.advertise()})
+}

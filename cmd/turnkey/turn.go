@@ -15,7 +15,7 @@ func (s *server) turnConfig() turnsrv.Config {
 		IPv6:        s.ipv6Relays(),
 		PacketConns: s.sockets.turnUDP,
 		Listeners:   s.sockets.turnStreams,
-		STUN:        func(conn net.PacketConn) net.PacketConn { return stunsrv.Wrap(conn, s.limit) },
+		STUN:        func(conn net.PacketConn) net.PacketConn { return stunsrv.Wrap(conn, s.stunConfig(conn)) },
 		Secrets:     s.secrets.Load(),
 		Users:       users(s.cfg.Users),
 		Alternate:   s.cfg.Alternate,
@@ -32,6 +32,15 @@ func (s *server) turnConfig() turnsrv.Config {
 		Unauthenticated: s.limit.Allow,
 		Log:             s.log,
 	}
+}
+
+// stunConfig is how Binding requests to conn are answered, which is a UDP
+// socket or the packet view of a listener.
+func (s *server) stunConfig(conn net.PacketConn) stunsrv.Config {
+	if _, datagrams := conn.(*net.UDPConn); !datagrams {
+		return stunsrv.Config{Place: s.stun.ofStreams(conn), Limit: s.limit}
+	}
+	return stunsrv.Config{Place: s.stun.of(conn), Limit: s.limit, Tokens: s.tokens}
 }
 
 // ipv6Relays says how IPv6 relays are made, or nil if this machine has no address
