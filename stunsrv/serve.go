@@ -27,6 +27,10 @@ type Config struct {
 	// Tokens are what a probe may show, which has a budget of its own then; nil:
 	// there are none.
 	Tokens *Tokens
+	// Heard, if not nil, gets every Binding message, of whatever class, before it
+	// is answered, if it is: answers to what others send from this socket are
+	// among them. It must return at once, and not keep the datagram.
+	Heard func(datagram []byte, from netip.AddrPort)
 }
 
 // Place is the site of a socket, and the sockets that send from its alternates.
@@ -61,6 +65,9 @@ var nowhere Place
 
 // respond answers a datagram, if it is to be answered.
 func (r *responder) respond(datagram []byte, from netip.AddrPort) {
+	if r.Heard != nil {
+		r.Heard(datagram, from)
+	}
 	place := &nowhere
 	if r.Place != nil {
 		place = cmp.Or(r.Place(from), place)
