@@ -1,10 +1,12 @@
 package nattest
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/pion/stun/v3"
@@ -78,20 +80,38 @@ func (l *urlList) UnmarshalJSON(b []byte) error {
 
 // document is what /nattest.json says.
 type document struct {
+	read       bool     // it is one
 	stun       []string // host:port
 	relayPorts string   // first-last or one port, "" unknown
+	token      []byte   // for NATTEST-TOKEN, nil without
+	change     string   // what CHANGE-REQUEST can do with that: none, port or all, "" unknown
 }
+
+// attrToken is NATTEST-TOKEN, by which turnkey knows its own probe.
+const attrToken = stun.AttrType(0xC07E)
+
+// Lengths that a token may have, in bytes.
+const minToken, maxToken = 16, 64
 
 // parseNattest reads /nattest.json; zero when it says nothing usable. Members
 // this version does not know are ignored, another schema is not read.
 func parseNattest(body []byte) (d document) {
 	var doc struct {
-		Schema     int      `json:"schema"`
-		STUN       []string `json:"stun"`
-		RelayPorts string   `json:"relayPorts"`
+		Schema        int      `json:"schema"`
+		STUN          []string `json:"stun"`
+		RelayPorts    string   `json:"relayPorts"`
+		Token         string   `json:"token"`
+		ChangeRequest string   `json:"changeRequest"`
 	}
 	if json.Unmarshal(body, &doc) != nil || doc.Schema != 1 {
 		return d
+	}
+	d.read = true
+	if raw, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(doc.Token, "=")); err == nil && len(raw) >= minToken && len(raw) <= maxToken {
+		d.token = raw
+	}
+	if slices.Contains([]string{"none", "port", "all"}, doc.ChangeRequest) {
+		d.change = doc.ChangeRequest
 	}
 	if first, last, found := strings.Cut(doc.RelayPorts, "-"); validPort(first) && (!found || validPort(last)) {
 		d.relayPorts = doc.RelayPorts
