@@ -1,11 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"encoding/hex"
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
+
+	"turnkey/nattest/around"
 )
 
 // gateways returns the default gateways of this host.
@@ -15,13 +19,28 @@ func gateways() []netip.Addr {
 	return append(gateways4(string(v4)), gateways6(string(v6))...)
 }
 
-// gateways4 reads /proc/net/route: interface, destination, gateway, ... as hex
-// in host byte order (little-endian on every system that Go's builds of
-// turnkey are for).
 func gateways4(table string) (list []netip.Addr) {
+	for _, r := range defaultRoutes(table) {
+		if r.Gateway.IsValid() {
+			list = append(list, r.Gateway)
+		}
+	}
+	return list
+}
+
+// defaultRoutes reads /proc/net/route, the best route first: interface,
+// destination, gateway (both as hex in host byte order, which is little-endian
+// on every system that Go's builds of turnkey are for), flags, two counters,
+// metric, mask, ...
+func defaultRoutes(table string) []around.Route {
+	type route struct {
+		around.Route
+		metric uint64
+	}
+	var list []route
 	for line := range strings.Lines(table) {
 		f := strings.Fields(line)
-		if len(f) < 3 || f[1] != "00000000" {
+		if len(f) < 8 || f[1] != "00000000" || f[7] != "00000000" {
 			continue
 		}
 		b, err := hex.DecodeString(f[2])
@@ -29,11 +48,19 @@ func gateways4(table string) (list []netip.Addr) {
 			continue
 		}
 		slices.Reverse(b)
+		r := route{Route: around.Route{Interface: f[0]}}
+		r.metric, _ = strconv.ParseUint(f[6], 10, 32)
 		if a := netip.AddrFrom4([4]byte(b)); !a.IsUnspecified() {
-			list = append(list, a)
+			r.Gateway = a
 		}
+		list = append(list, r)
 	}
-	return list
+	slices.SortStableFunc(list, func(a, b route) int { return cmp.Compare(a.metric, b.metric) })
+	out := make([]around.Route, len(list))
+	for i, r := range list {
+		out[i] = r.Route
+	}
+	return out
 }
 
 // gateways6 reads /proc/net/ipv6_route: destination, length, source, length,

@@ -1,0 +1,220 @@
+package around
+
+import (
+	"context"
+	"crypto/rand"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pion/stun/v3"
+)
+
+// maxTTL is how many hops a packet of a trace lives at most.
+const maxTTL = 4
+
+// TraceConn is a UDP socket that hears what ICMP says of its packets.
+type TraceConn interface {
+	net.PacketConn
+	// ReadEcho waits for an ICMP error or a datagram, of which it keeps what
+	// fits in buf.
+	ReadEcho(buf []byte) (Echo, error)
+}
+
+// Echo is what came back for a packet.
+type Echo struct {
+	From netip.Addr // who sent it
+	ICMP bool       // an ICMP error (RFC 792), else a datagram of N bytes
+	Type uint8      // of the error
+	N    int
+}
+
+// ICMP types of RFC 792.
+const (
+	unreachable  = 3
+	timeExceeded = 11
+)
+
+// walk asks the server how it sees this machine, and traces the way to it and
+// the way to the address that it saw.
+func (c *Config) walk(ctx context.Context, server netip.AddrPort, r *Report) {
+	if c.Trace == nil {
+		return
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { r.Hops = c.trace(ctx, r.Local.Address, server) })
+	r.mapped = c.binding(ctx, r.Local.Address, server)
+	if seen := r.mapped.Addr(); space(seen) != "public" || r.Local.has(seen) {
+		return
+	}
+	// The port is one that this machine has open and that no NAT has seen: a
+	// router that sends everything that comes in on to this machine is not
+	// mistaken for one that passes the address on to somebody else.
+	unused, err := c.ListenPacket(ctx, "udp4", net.JoinHostPort(r.Local.Address.String(), "0"))
+	if err != nil {
+		return
+	}
+	defer unused.Close()
+	r.OwnHops = c.trace(ctx, r.Local.Address, netip.AddrPortFrom(r.mapped.Addr(), addrPort(unused.LocalAddr()).Port()))
+}
+
+func (l *Local) has(a netip.Addr) bool {
+	i := Interface{Addresses: l.Addresses}
+	return l.Address == a || i.has(a)
+}
+
+// trace sends Binding requests that live for 1 to 4 hops, at the same time and
+// each from a socket of its own: routers need not return enough of a packet to
+// tell one from another. A request is repeated until something comes back.
+func (c *Config) trace(ctx context.Context, local netip.Addr, to netip.AddrPort) []Hop {
+	ctx, cancel := context.WithTimeout(ctx, 420*time.Millisecond)
+	defer cancel()
+	hops := make([]Hop, maxTTL)
+	var wg sync.WaitGroup
+	for i := range hops {
+		wg.Go(func() { hops[i] = c.hop(ctx, local, to, i+1) })
+	}
+	wg.Wait()
+	return upTo(hops)
+}
+
+// upTo cuts off what lies behind the first hop that was reached.
+func upTo(hops []Hop) []Hop {
+	for i, h := range hops {
+		if h.State == "reached" && !slices.ContainsFunc(hops[i:], func(h Hop) bool { return h.State == "router" }) {
+			return hops[:i+1]
+		}
+	}
+	return hops
+}
+
+func (c *Config) hop(ctx context.Context, local netip.Addr, to netip.AddrPort, ttl int) Hop {
+	h := Hop{TTL: ttl, State: "silent"}
+	conn, err := c.Trace(ctx, local, ttl)
+	if err != nil {
+		return h
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	m, _ := c.request()
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer close(done)
+		buf := make([]byte, 1500)
+		for {
+			e, err := conn.ReadEcho(buf)
+			if err != nil {
+				return
+			}
+			if h.State, h.Address = judge(e, to.Addr()); h.State != "" {
+				h.Space = space(h.Address)
+				return
+			}
+		}
+	})
+	for range 3 {
+		h.Sends++
+		if _, err := conn.WriteTo(m.Raw, net.UDPAddrFromAddrPort(to)); err != nil {
+			// The system may tell an ICMP error this way instead of sending.
+			conn.WriteTo(m.Raw, net.UDPAddrFromAddrPort(to))
+		}
+		select {
+		case <-done:
+		case <-ctx.Done():
+		case <-time.After(110 * time.Millisecond):
+			continue
+		}
+		break
+	}
+	<-done
+	wg.Wait()
+	if h.State == "" {
+		h.State = "silent"
+	}
+	return h
+}
+
+// judge says what an echo means, "" that it means nothing.
+func judge(e Echo, target netip.Addr) (state string, from netip.Addr) {
+	switch {
+	case !e.From.IsValid():
+	case e.From == target && (!e.ICMP || e.Type == unreachable):
+		return "reached", e.From
+	case e.ICMP && e.Type == timeExceeded && e.From != target:
+		return "router", e.From
+	case e.ICMP && e.Type == unreachable:
+		return "unreachable", e.From
+	}
+	return "", netip.Addr{}
+}
+
+// tokenType is the attribute NATTEST-TOKEN of turnkey servers.
+const tokenType stun.AttrType = 0xC07E
+
+// request returns a Binding request of its own transaction.
+func (c *Config) request() (*stun.Message, error) {
+	m := &stun.Message{Type: stun.BindingRequest}
+	if _, err := rand.Read(m.TransactionID[:]); err != nil {
+		return nil, err
+	}
+	m.WriteHeader()
+	if c.Token != nil {
+		m.Add(tokenType, c.Token)
+	}
+	return m, nil
+}
+
+// binding asks the server for the address that it sees; zero when it does not
+// answer in time.
+func (c *Config) binding(ctx context.Context, local netip.Addr, server netip.AddrPort) netip.AddrPort {
+	conn, err := c.ListenPacket(ctx, "udp4", net.JoinHostPort(local.String(), "0"))
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	defer conn.Close()
+	m, err := c.request()
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	buf := make([]byte, 1500)
+	for _, wait := range []time.Duration{100, 150, 250, 400} {
+		conn.SetReadDeadline(time.Now().Add(wait * time.Millisecond))
+		if ctx.Err() != nil {
+			return netip.AddrPort{}
+		}
+		if _, err := conn.WriteTo(m.Raw, net.UDPAddrFromAddrPort(server)); err != nil {
+			return netip.AddrPort{}
+		}
+		for {
+			n, from, err := conn.ReadFrom(buf)
+			if err != nil {
+				break
+			}
+			if addrPort(from) != server {
+				continue
+			}
+			if at, ok := mappedIn(buf[:n], m.TransactionID); ok {
+				return at
+			}
+		}
+	}
+	return netip.AddrPort{}
+}
+
+// mappedIn reads the XOR-MAPPED-ADDRESS of the answer to a request.
+func mappedIn(raw []byte, id [stun.TransactionIDSize]byte) (netip.AddrPort, bool) {
+	m := &stun.Message{Raw: slices.Clone(raw)}
+	var x stun.XORMappedAddress
+	if !stun.IsMessage(raw) || m.Decode() != nil || m.TransactionID != id || m.Type != stun.BindingSuccess || x.GetFrom(m) != nil {
+		return netip.AddrPort{}, false
+	}
+	ip, ok := netip.AddrFromSlice(x.IP)
+	return netip.AddrPortFrom(ip.Unmap(), uint16(x.Port)), ok && x.Port > 0 && x.Port < 1<<16
+}
