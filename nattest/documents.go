@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -80,11 +81,12 @@ func (l *urlList) UnmarshalJSON(b []byte) error {
 
 // document is what /nattest.json says.
 type document struct {
-	read       bool     // it is one
-	stun       []string // host:port
-	relayPorts string   // first-last or one port, "" unknown
-	token      []byte   // for NATTEST-TOKEN, nil without
-	change     string   // what CHANGE-REQUEST can do with that: none, port or all, "" unknown
+	read       bool       // it is one
+	stun       []string   // host:port
+	relayPorts string     // first-last or one port, "" unknown
+	token      []byte     // for NATTEST-TOKEN, nil without
+	seen       netip.Addr // this machine, as HTTP saw it; zero unknown
+	change     string     // what CHANGE-REQUEST can do with that: none, port or all, "" unknown
 }
 
 // attrToken is NATTEST-TOKEN, by which turnkey knows its own probe.
@@ -102,11 +104,15 @@ func parseNattest(body []byte) (d document) {
 		RelayPorts    string   `json:"relayPorts"`
 		Token         string   `json:"token"`
 		ChangeRequest string   `json:"changeRequest"`
+		Seen          string   `json:"seen"`
 	}
 	if json.Unmarshal(body, &doc) != nil || doc.Schema != 1 {
 		return d
 	}
 	d.read = true
+	if a, err := netip.ParseAddr(doc.Seen); err == nil {
+		d.seen = a.Unmap().WithZone("")
+	}
 	if raw, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(doc.Token, "=")); err == nil && len(raw) >= minToken && len(raw) <= maxToken {
 		d.token = raw
 	}

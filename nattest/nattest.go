@@ -16,6 +16,7 @@
 package nattest
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -26,6 +27,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"turnkey/nattest/around"
 )
 
 // Config says what to test and with which sockets. Host, ListenPacket and
@@ -52,6 +55,9 @@ type Config struct {
 	// Trials is the number of fresh sockets a family is mapped with:
 	// 1 to 8, 0 is 3.
 	Trials int
+	// Around is what may be looked at around the NAT: interfaces, hops, what the
+	// router offers, captive portals; nil looks at nothing.
+	Around *around.System
 	// Also names STUN servers whose addresses serve beside Host's: a host, a
 	// host:port (0 is 3478) or a stun: URI (RFC 7064), four at most.
 	Also []string
@@ -115,7 +121,9 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 
 	var v4, v6 observation
 	var urls []URLReport
+	var near *around.Report
 	var wg sync.WaitGroup
+	wg.Go(func() { near = c.look(ctx, t, f, eps, addrs) })
 	wg.Go(func() { v4 = c.observe(ctx, "udp4", only(eps, netip.Addr.Is4)) })
 	wg.Go(func() { v6 = c.observe(ctx, "udp6", only(eps, netip.Addr.Is6)) })
 	wg.Go(func() { urls = c.verifyURLs(ctx, f, nil) })
@@ -126,13 +134,14 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if f.base == "" && v4.answers() == 0 && v6.answers() == 0 {
 		return nil, &Error{
 			Reason: fmt.Sprintf("%s answers neither over HTTP (%s) nor over STUN", c.Host, plain(f.err)), Err: f.err,
-			Hint: "check the address, that the server runs, and that this network lets traffic out",
+			Hint: cmp.Or(near.Portal(), "check the address, that the server runs, and that this network lets traffic out"),
 		}
 	}
 	f.heard = slices.Concat(v4.heard(), v6.heard())
 	explain(urls, &f)
 	r.TURN = relay(f, urls)
 	r.conclude(v4, v6, f.base != "")
+	r.surroundings(near, f)
 	r.DurationMS = time.Since(start).Milliseconds()
 	return r, nil
 }

@@ -3,6 +3,8 @@ package nattest
 import (
 	"net/netip"
 	"time"
+
+	"turnkey/nattest/around"
 )
 
 // The mapping and filtering behaviors of RFC 4787 sections 4.1 and 5, and what
@@ -25,6 +27,8 @@ type Report struct {
 	V4         Family    `json:"v4"`
 	V6         Family    `json:"v6"`
 	TURN       Relay     `json:"turn"`
+
+	Around *around.Report `json:"around,omitempty"` // absent: not looked at
 }
 
 // Server is what was tested against.

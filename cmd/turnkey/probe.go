@@ -49,7 +49,7 @@ func probe[R probeReport](c *call, name string, run func(context.Context, nattes
 	var listener net.ListenConfig
 	report, err := run(c.ctx, nattest.Config{
 		Host: hosts[0], Key: key, Log: nil,
-		ListenPacket: listener.ListenPacket, DialContext: dialer.DialContext,
+		ListenPacket: listener.ListenPacket, DialContext: dialer.DialContext, Around: natSystem(),
 	})
 	if err != nil {
 		return c.noReport(name, asJSON, err)

@@ -85,3 +85,11 @@ func leads(a answer) string {
 	}
 	return " and leads to " + clean(u.Host)
 }
+
+// Portal names a captive portal, "" if none was found. r may be nil.
+func (r *Report) Portal() string {
+	if r == nil || r.CaptivePortal.State != Yes {
+		return ""
+	}
+	return "captive portal: " + r.CaptivePortal.Why
+}
