@@ -22,8 +22,8 @@ func answered(trials []Trial) (n int) {
 func classify(o observation, alive bool) Family {
 	f := Family{
 		UDP: NotTested, Why: o.why, NAT: Unknown, Pooling: Unknown, PortPreservation: Unknown, Stable: Unknown, NAT64: Unknown,
-		InboundDisturbs: NotTested, Hairpin: Optional{State: NotTested}, Lifetime: Optional{State: NotTested},
-		Fragments: Optional{State: NotTested}, ALG: Optional{State: NotTested},
+		InboundDisturbs: NotTested, Hairpin: Hairpin{State: NotTested}, Lifetime: Lifetime{State: NotTested},
+		Fragments: Fragments{State: NotTested}, ALG: ALG{State: NotTested},
 		Endpoints: []Endpoint{}, Mapped: []Mapped{}, Trials: o.trials, Evidence: []Evidence{},
 		Filtering: Filtering{Behavior: NotTested, Possible: anyBehavior.names(), Level: level(0)},
 	}

@@ -141,6 +141,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	explain(urls, &f)
 	r.TURN = relay(f, urls)
 	r.conclude(v4, v6, f.base != "")
+	c.optIn(ctx, r, c.tokenOf(f))
 	r.surroundings(near, f)
 	r.DurationMS = time.Since(start).Milliseconds()
 	return r, nil
@@ -157,6 +158,10 @@ func (c *Config) prepare(ctx context.Context) (target, error) {
 	if c.Trials == 0 {
 		c.Trials = 3
 	}
+	if c.Lifetime != 0 && (c.Lifetime < 5*time.Second || c.Lifetime > 10*time.Minute) {
+		return target{}, &Error{Usage: true, Reason: fmt.Sprintf("lifetime %s: out of range", c.Lifetime), Hint: "use 5s to 10m"}
+	}
+	c.Progress = inTurn(c.Progress)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}

@@ -2,11 +2,13 @@ package nattest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -98,12 +100,13 @@ func (c *Config) egress(ctx context.Context, network string, eps []netip.AddrPor
 	return local, kept, why
 }
 
-// arrival is a datagram that came in.
+// arrival is a datagram that came in, or word that one was refused.
 type arrival struct {
-	raw    []byte
-	from   netip.AddrPort
-	socket int
-	at     time.Time
+	raw     []byte
+	from    netip.AddrPort
+	socket  int
+	at      time.Time
+	refused bool // an ICMP error came: nothing listens where the socket sent to
 }
 
 // machine decides, without I/O, what a test sends and when it is over.
@@ -129,12 +132,21 @@ func (c *Config) drive(ctx context.Context, p machine, socks []net.PacketConn) {
 			s.Close()
 		}
 	}()
+	refuse := func(int) {}
+	if r, ok := p.(interface{ refuse(socket int) }); ok {
+		refuse = r.refuse
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		out, wake, over := p.next(time.Now())
 		for _, k := range out {
-			if _, err := socks[k.socket].WriteTo(k.raw, net.UDPAddrFromAddrPort(k.to)); err != nil {
+			err := send(socks[k.socket], k)
+			if errors.Is(err, syscall.ECONNREFUSED) { // an earlier packet was, and this one not sent
+				refuse(k.socket)
+				err = send(socks[k.socket], k)
+			}
+			if err != nil {
 				c.Log.Debug("nattest: sending", "to", k.to, "err", err)
 			}
 		}
@@ -147,9 +159,18 @@ func (c *Config) drive(ctx context.Context, p machine, socks []net.PacketConn) {
 			return
 		case <-timer.C:
 		case a := <-in:
-			p.receive(a.raw, a.from, a.socket, a.at)
+			if a.refused {
+				refuse(a.socket)
+			} else {
+				p.receive(a.raw, a.from, a.socket, a.at)
+			}
 		}
 	}
+}
+
+func send(s net.PacketConn, k packet) error {
+	_, err := s.WriteTo(k.raw, net.UDPAddrFromAddrPort(k.to))
+	return err
 }
 
 // readAll hands a socket's datagrams on until the socket is closed.
@@ -162,11 +183,13 @@ func readAll(s net.PacketConn, socket int, in chan<- arrival, stop <-chan struct
 			return
 		default:
 		}
-		if err != nil { // on some systems an ICMP error; a closed socket has stop closed
+		a := arrival{raw: append([]byte(nil), buf[:n]...), from: addrPort(from), socket: socket, at: time.Now()}
+		if err != nil { // a closed socket has stop closed
 			failures++
-			continue
+			if a.refused = errors.Is(err, syscall.ECONNREFUSED); !a.refused {
+				continue
+			}
 		}
-		a := arrival{append([]byte(nil), buf[:n]...), addrPort(from), socket, time.Now()}
 		select {
 		case in <- a:
 		case <-stop:

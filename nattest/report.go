@@ -68,19 +68,13 @@ type Family struct {
 	NAT64            string     `json:"nat64"`             // yes, no or unknown (RFC 6146)
 	Loss             float64    `json:"loss"`              // share of requests unanswered by endpoints that answer, 0 to 1
 	RTTMS            float64    `json:"rtt_ms,omitempty"`  // the least round trip, 0 unknown
-	Hairpin          Optional   `json:"hairpin"`           // RFC 4787 section 6
-	Lifetime         Optional   `json:"lifetime"`          // of a mapping, RFC 5780 section 4.6
-	Fragments        Optional   `json:"fragments"`         // RFC 5780 section 4.8
-	ALG              Optional   `json:"alg"`               // RFC 5780 section 4.9
+	Hairpin          Hairpin    `json:"hairpin"`           // RFC 4787 section 6
+	Lifetime         Lifetime   `json:"lifetime"`          // of a mapping, RFC 5780 section 4.6
+	Fragments        Fragments  `json:"fragments"`         // RFC 5780 section 4.8
+	ALG              ALG        `json:"alg"`               // RFC 5780 section 4.9
 	Verdict          Verdict    `json:"verdict"`
 	Trials           []Trial    `json:"trials"`   // what the mapping was read from
 	Evidence         []Evidence `json:"evidence"` // every transaction
-}
-
-// Optional is a test that has to be asked for.
-type Optional struct {
-	State string `json:"state"` // not_tested, or what was found
-	Why   string `json:"why,omitempty"`
 }
 
 // Evidence is one transaction: the requests with one transaction id, and the
