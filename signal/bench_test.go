@@ -16,24 +16,25 @@ import (
 
 // A candidate from its bytes to the other peer's queue and out of it.
 func BenchmarkRelay(b *testing.B) {
-	h := &hub{room: room{name: "r", max: 8}, conns: map[string]*conn{}}
+	h := &hub{room: room{name: "r", max: 8}, sessions: map[string]*session{}}
 	for _, id := range []string{"p_a", "p_b"} {
-		c := &conn{id: id, out: newQueue()}
-		if err := h.join(c, Message{}, issued{Servers: json.RawMessage(`[]`)}); err != nil {
+		c := &conn{out: newQueue()}
+		s := &session{id: id, hub: h}
+		if err := h.join(s, c, Message{}, "", issued{Servers: json.RawMessage(`[]`)}); err != nil {
 			b.Fatal(err)
 		}
 	}
+	a, z := h.sessions["p_a"], h.sessions["p_b"]
 	in := []byte(`{"type":"candidate","id":7,"peer":"p_b","candidate":{"candidate":"candidate:1 1 udp 2122260223 192.0.2.1 50000 typ host generation 0 ufrag x7Gh","sdpMid":"0","sdpMLineIndex":0,"usernameFragment":"x7Gh"}}`)
-	out := h.conns["p_b"].out
-	for f, _ := out.pop(); f != nil; f, _ = out.pop() {
+	for z.out.pop(z.conn, nil) != nil {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
 		m, err := Decode(in)
 		if err == nil {
-			err = h.relay("p_a", m)
+			err = h.receive(a, a.conn, m)
 		}
-		if f, _ := out.pop(); err != nil || f == nil {
+		if f := z.out.pop(z.conn, nil); err != nil || f == nil {
 			b.Fatalf("not delivered: %v", err)
 		}
 	}

@@ -33,17 +33,27 @@ type ending struct {
 	status websocket.StatusCode
 	text   string // reason in the close frame
 	err    *Error // told before, or nil
+
+	mayReturn bool // the socket was lost, and its session may go on with another
 }
 
 // failure ends a socket with an error, whose status it takes.
-func failure(why reason, err *Error) ending { return ending{why, err.status, err.Code, err} }
+func failure(why reason, err *Error) ending {
+	return ending{why: why, status: err.status, text: err.Code, err: err}
+}
 
 func slow() ending { return failure(leftSlow, errSlow().closing(closeSlow)) }
+
+// lost is the end of a socket that nobody has closed.
+func lost(e ending) ending {
+	e.mayReturn = true
+	return e
+}
 
 // conn is one socket. A goroutine reads and a goroutine writes; others may
 // push into its queue and end it.
 type conn struct {
-	id   string
+	id   string // of the session that it may begin
 	srv  *Server
 	req  *http.Request
 	addr netip.Prefix
@@ -52,10 +62,10 @@ type conn struct {
 	out  *queue
 	rate *rate.Limiter
 
-	timer *time.Timer         // the join deadline, then the renewal of ICE servers
-	hub   atomic.Pointer[hub] // nil until joined
-	grant Grant               // of the reading goroutine
-	tasks sync.WaitGroup      // the writer and its pings
+	timer   *time.Timer             // the join deadline, then the renewal of ICE servers
+	session atomic.Pointer[session] // nil until joined or resumed
+	tasks   sync.WaitGroup          // the writer and its pings
+	buf     []byte                  // of the writer
 
 	once   sync.Once
 	ended  atomic.Bool
@@ -66,8 +76,7 @@ type conn struct {
 // run serves the socket until it has ended and nothing of it is left.
 func (c *conn) run() {
 	c.tasks.Go(c.write)
-	c.read()
-	c.fail(ending{why: leftClosed, status: websocket.StatusNormalClosure})
+	c.fail(ending{why: leftClosed, status: websocket.StatusNormalClosure, mayReturn: !c.read()})
 	c.tasks.Wait()
 	c.reaper.Stop()
 	c.timer.Stop()
@@ -96,12 +105,20 @@ func (c *conn) drain() {
 	c.end(ending{why: leftClosed, status: closeDrain, text: "draining"})
 }
 
-// fail ends the socket and takes the peer out of its room at once.
+// fail ends the socket. Its peer leaves the room at once, or is away.
 func (c *conn) fail(e ending) {
 	c.end(e)
-	if h := c.hub.Load(); h != nil {
-		h.leave(c.id, c.ending.why)
+	if s := c.session.Load(); s != nil {
+		c.srv.lose(s, c)
 	}
+}
+
+// subject names the holder of the token, for the log.
+func (c *conn) subject() string {
+	if s := c.session.Load(); s != nil {
+		return s.grant.Subject
+	}
+	return ""
 }
 
 // cut closes the connection without a word, which ends every read and write.
@@ -114,20 +131,41 @@ func (c *conn) push(frame []byte) {
 	}
 }
 
-// read handles messages until the socket ends. An error that names a close
-// status is the socket's last.
-func (c *conn) read() {
+// answer tells the client of an error that is not the end of the socket. To a
+// session it is a message like others, which a resume brings again.
+func (c *conn) answer(e *Error) {
+	if s := c.session.Load(); s == nil {
+		c.push(e.frame())
+	} else if !s.push(e.frame()) {
+		c.fail(slow())
+	}
+}
+
+// read handles messages until the socket ends, and reports whether the client
+// ended it. An error that names a close status is the socket's last.
+func (c *conn) read() (closed bool) {
 	for !c.ended.Load() {
 		kind, b, err := c.next()
 		if err != nil {
-			return
+			return meant(websocket.CloseStatus(err))
 		}
 		if e := c.receive(kind, b); e != nil && e.status == 0 {
-			c.push(e.frame())
+			c.answer(e)
 		} else if e != nil {
 			c.fail(failure(leftKicked, e))
 		}
 	}
+	return true
+}
+
+// meant says whether a client that sent this close status has left for good: it
+// called close, or the page was closed. No status at all is a broken connection.
+func meant(status websocket.StatusCode) bool {
+	switch status {
+	case websocket.StatusNormalClosure, websocket.StatusGoingAway, websocket.StatusNoStatusRcvd:
+		return true
+	}
+	return false
 }
 
 // next reads one message of at most one byte more than is allowed.
@@ -163,27 +201,38 @@ func (c *conn) receive(kind websocket.MessageType, b []byte) *Error {
 }
 
 func (c *conn) handle(m Message) *Error {
-	h := c.hub.Load()
+	s := c.session.Load()
 	switch {
-	case m.Type == Join && h != nil:
-		return errJoined(h.room.name)
+	case (m.Type == Join || m.Type == Resume) && s != nil:
+		return errJoined(s.hub.room.name)
 	case m.Type == Join:
 		return c.srv.join(c, m)
+	case m.Type == Resume:
+		return c.srv.resume(c, m)
 	case m.Type == Bye && m.Peer == "":
 		c.fail(ending{why: leftBye, status: closeBye, text: "bye"})
 		return nil
-	case h == nil:
+	case s == nil:
 		return errNotJoined()
-	case m.Type == ICE:
-		return c.renew(m.ID)
-	default:
-		return h.relay(c.id, m)
+	case m.Type == Ack && !s.resumable():
+		return errNotKept()
+	case m.Type == Ack && !s.out.ack(m.Seq):
+		return errAck(m.Seq)
+	case m.Type == Ack:
+		return nil
+	case m.Type == Restart:
+		c.srv.refresh(s, m.Peer)
 	}
+	err := s.hub.receive(s, c, m)
+	if err == nil && m.Type == ICE {
+		err = c.renew(s, m.ID)
+	}
+	return err
 }
 
 // renew sends fresh ICE servers, and arranges for the next.
-func (c *conn) renew(re int64) *Error {
-	ice, next, err := c.srv.issue(c.id)
+func (c *conn) renew(s *session, re int64) *Error {
+	ice, next, err := c.srv.issue(s.id)
 	c.timer.Reset(next)
 	if err != nil {
 		return err

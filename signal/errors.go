@@ -26,6 +26,7 @@ func (e *Error) Error() string { return e.Code + ": " + e.Message }
 // applications.
 const (
 	closeBye      websocket.StatusCode = 4000 // the client said bye
+	closeReplaced websocket.StatusCode = 4001 // a newer socket has the session
 	closeDenied   websocket.StatusCode = 4003 // origin or token refused
 	closeTimeout  websocket.StatusCode = 4004 // no join in time, or no answer to pings
 	closeSlow     websocket.StatusCode = 4008 // did not read fast enough
@@ -116,6 +117,29 @@ func errDraining() *Error {
 
 func errNoICE() *Error {
 	return fault("internal", "the server's log says why; try again", "no ICE servers could be issued")
+}
+
+func errResume() *Error {
+	return fault("resume_expired", "join the room anew, on this socket if you like, and connect to everybody in it again",
+		"there is no session to go on with: it ended more than %v ago, or the server was restarted, or the messages since are too many", resumeWindow)
+}
+
+func errIDUsed(id, last int64) *Error {
+	return fault("id_used", "number your requests upwards: 1, 2, 3; repeat one only after a resume", "the request has id %d, and one with id %d came before", id, last)
+}
+
+func errAck(seq int64) *Error {
+	return fault("bad_field", "repeat the seq of the newest message that you received", "no message with seq %d was sent on this session", seq)
+}
+
+func errNotKept() *Error {
+	return fault("not_resumable", `to resume, send "resume":true in join`, "this session numbers nothing")
+}
+
+// errNotDelivered answers a request whose message was held for a peer that did
+// not come back.
+func errNotDelivered(peer string) *Error {
+	return fault("not_delivered", "it did not come back in time; connect anew when it joins again", "the message for %q was not delivered", peer)
 }
 
 func errNotJoined() *Error {

@@ -43,6 +43,51 @@ func (f fields) id() (int64, *Error) {
 	return n, nil
 }
 
+// number returns a count, 0 if it is absent and not needed.
+func (f fields) number(name string, needed bool) (int64, *Error) {
+	raw, ok := f[name]
+	if !ok && needed {
+		return 0, missing(name)
+	}
+	if !ok {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(string(raw), 10, 64)
+	if err != nil || n < 0 || n > maxID {
+		return 0, fault("bad_field", "repeat the seq of the newest message that you received", "%s is not an integer from 0 to 2^53-1", name)
+	}
+	return n, nil
+}
+
+// flag returns a boolean, false if it is absent.
+func (f fields) flag(name string) (bool, *Error) {
+	switch raw, ok := f[name]; {
+	case !ok || string(raw) == "false":
+		return false, nil
+	case string(raw) == "true":
+		return true, nil
+	}
+	return false, fault("bad_field", "see docs/protocol.md for the fields of each message", "%s is neither true nor false", name)
+}
+
+func (f fields) resume(m *Message) (err *Error) {
+	if err := f.version(); err != nil {
+		return err
+	}
+	if m.Resume, err = f.text("resume", true); err != nil {
+		return err
+	}
+	m.Seq, err = f.number("seq", false)
+	return err
+}
+
+func (f fields) version() *Error {
+	if v, ok := f["v"]; ok && string(v) != "1" {
+		return fault("bad_version", `leave v out or send "v":1`, "this server speaks version 1 of the protocol")
+	}
+	return nil
+}
+
 // text returns a string member, "" if it is absent and not needed.
 func (f fields) text(name string, needed bool) (s string, _ *Error) {
 	raw, ok := f[name]
@@ -56,8 +101,8 @@ func (f fields) text(name string, needed bool) (s string, _ *Error) {
 }
 
 func (f fields) join(m *Message) (err *Error) {
-	if v, ok := f["v"]; ok && string(v) != "1" {
-		return fault("bad_version", `leave v out or send "v":1`, "this server speaks version 1 of the protocol")
+	if err := f.version(); err != nil {
+		return err
 	}
 	if m.Room, err = f.text("room", true); err != nil {
 		return err
@@ -68,6 +113,15 @@ func (f fields) join(m *Message) (err *Error) {
 	if m.Token, err = f.text("token", false); err != nil {
 		return err
 	}
+	if m.Keep, err = f.flag("resume"); err != nil {
+		return err
+	}
+	return f.update(m)
+}
+
+// update reads what others see of a peer.
+func (f fields) update(m *Message) (err *Error) {
+	_, m.named = f["name"]
 	if m.Name, err = f.text("name", false); err != nil {
 		return err
 	}
@@ -153,7 +207,7 @@ func missing(name string) *Error {
 }
 
 func unknown(kind string) *Error {
-	hint := "the types are join, offer, answer, candidate, message, ice and bye"
+	hint := "the types are join, offer, answer, candidate, message, ice, bye, update, restart, offer-request, resume and ack"
 	if lower := strings.ToLower(kind); lower != kind {
 		hint += ", in lower case"
 	}

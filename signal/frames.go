@@ -10,6 +10,7 @@ type peerEntry struct {
 	ID        string          `json:"id"`
 	Name      string          `json:"name,omitempty"`
 	Meta      json.RawMessage `json:"meta,omitempty"`
+	Away      bool            `json:"away,omitempty"`
 	Initiator bool            `json:"initiator"` // the reader makes the offer
 	Polite    bool            `json:"polite"`    // the reader gives way when offers cross
 }
@@ -35,7 +36,11 @@ type limits struct {
 	Peers int `json:"peers"` // in the room
 }
 
-func welcomeFrame(re int64, self, room string, peers []peerEntry, ice issued, roomMax int) []byte {
+func welcomeFrame(re int64, self, room, resume string, peers []peerEntry, ice issued, roomMax int) []byte {
+	window := 0
+	if resume != "" {
+		window = int(resumeWindow / time.Second)
+	}
 	return encode(struct {
 		Type  string      `json:"type"`
 		Re    int64       `json:"re,omitempty"`
@@ -44,8 +49,10 @@ func welcomeFrame(re int64, self, room string, peers []peerEntry, ice issued, ro
 		Room  string      `json:"room"`
 		Peers []peerEntry `json:"peers"`
 		issued
-		Limits limits `json:"limits"`
-	}{"welcome", re, 1, self, room, peers, ice, limits{maxMessage, messageRate, messageBurst, roomMax}})
+		Resume       string `json:"resume,omitempty"`
+		ResumeWindow int    `json:"resumeWindow,omitempty"` // seconds
+		Limits       limits `json:"limits"`
+	}{"welcome", re, 1, self, room, peers, ice, resume, window, limits{maxMessage, messageRate, messageBurst, roomMax}})
 }
 
 func iceFrame(re int64, ice issued) []byte {
@@ -73,6 +80,46 @@ func leftFrame(id string, why reason) []byte {
 		Peer   string `json:"peer"`
 		Reason reason `json:"reason"`
 	}{"peer-left", id, why})
+}
+
+// resumedFrame tells what the server has of the client, and how many messages
+// that the client has missed come next.
+func resumedFrame(re, lastID int64, missed int, ice issued) []byte {
+	return encode(struct {
+		Type   string `json:"type"`
+		Re     int64  `json:"re,omitempty"`
+		LastID int64  `json:"lastId"`
+		Missed int    `json:"missed"`
+		issued
+	}{"resumed", re, lastID, missed, ice})
+}
+
+// ackFrame tells up to which request the client's were handled.
+func ackFrame(id int64) []byte {
+	return encode(struct {
+		Type Type  `json:"type"`
+		ID   int64 `json:"lastId"`
+	}{Ack, id})
+}
+
+func updateFrame(p peer) []byte {
+	return encode(struct {
+		Type string          `json:"type"`
+		Peer string          `json:"peer"`
+		Name string          `json:"name,omitempty"`
+		Meta json.RawMessage `json:"meta,omitempty"`
+	}{"peer-updated", p.id, p.name, p.meta})
+}
+
+func presenceFrame(id string, away bool) []byte {
+	kind := "peer-back"
+	if away {
+		kind = "peer-away"
+	}
+	return encode(struct {
+		Type string `json:"type"`
+		Peer string `json:"peer"`
+	}{kind, id})
 }
 
 func goawayFrame() []byte {

@@ -2,57 +2,172 @@ package signal
 
 import (
 	"sync"
+	"time"
 )
 
-// hub is a room with its lock and the sockets of its peers. Nothing under the
-// lock waits: a delivery goes into a queue, or ends the socket it is for.
+// hub is a room with its lock and the sessions of its peers. Nothing under the
+// lock waits: a delivery goes into an outbox, or ends the session it is for.
 type hub struct {
-	refs int // sockets that hold the hub; under Server.mu
+	refs int // sessions that hold the hub; under Server.mu
 
-	mu    sync.Mutex
-	room  room
-	conns map[string]*conn
+	mu       sync.Mutex
+	room     room
+	sessions map[string]*session
 }
 
-func (h *hub) join(c *conn, m Message, ice issued) *Error {
+// join lets a session in, with c as its socket.
+func (h *hub) join(s *session, c *conn, m Message, resume string, ice issued) *Error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	ds, err := h.room.join(peer{c.id, m.Name, m.Meta}, m.ID, ice)
+	ds, err := h.room.join(peer{id: s.id, name: m.Name, meta: m.Meta}, m.ID, resume, ice)
 	if err != nil {
 		return err
 	}
-	h.conns[c.id] = c
-	h.deliver(ds)
+	h.sessions[s.id] = s
+	s.conn, s.out.owner, s.last = c, c, m.ID
+	c.session.Store(s)
+	c.out.push(ds[0].frame) // the welcome, which comes before all that is numbered
+	h.deliver(ds[1:])
 	return nil
 }
 
-func (h *hub) relay(from string, m Message) *Error {
+// receive handles a request that came over c. One that came over a socket that
+// has been replaced, or that was handled before, is dropped.
+func (h *hub) receive(s *session, c *conn, m Message) *Error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	ds, err := h.room.relay(from, m)
+	if s.conn != c {
+		return nil
+	}
+	before := s.last
+	if isNew, err := s.count(m.ID); err != nil || !isNew {
+		return err
+	}
+	if s.last/ackEvery != before/ackEvery {
+		c.out.push(ackFrame(s.last))
+	}
+	switch m.Type {
+	case ICE:
+		return nil
+	case Update:
+		ds, err := h.room.update(s.id, m)
+		h.deliver(ds)
+		return err
+	}
+	ds, err := h.room.relay(s.id, m)
 	h.deliver(ds)
 	return err
 }
 
-func (h *hub) leave(id string, why reason) {
+// resume gives the session the socket c, which is told so first, and returns
+// the socket that had it, if there still is one. It reports false if the session
+// cannot go on.
+func (h *hub) resume(s *session, c *conn, m Message, ice issued) (old *conn, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.conns, id)
-	h.deliver(h.room.leave(id, why))
+	if s.ended {
+		return nil, false
+	}
+	if old = s.conn; old == nil && !s.reaper.Stop() {
+		return nil, false // its time is just over
+	}
+	missed, ok := s.out.attach(c, m.Seq)
+	if !ok {
+		h.end(s, leftClosed)
+		return old, false
+	}
+	s.conn, s.resent = c, s.last
+	c.session.Store(s)
+	c.out.push(resumedFrame(m.ID, s.last, missed, ice))
+	c.out.wake()
+	h.deliver(h.room.setAway(s.id, false))
+	return old, true
 }
 
-// deliver hands frames to the queues. A peer whose queue is full leaves at
-// once, which others are told, which may fill their queues, and so on.
+// lose is called when the socket c of the session is lost: the peer leaves, or
+// is away and expire is to be called when its time is over.
+func (h *hub) lose(s *session, c *conn, e ending, expire func()) (away bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case s.ended || s.conn != c:
+		return false
+	case e.mayReturn && s.resumable():
+		s.conn = nil
+		s.out.detach()
+		s.reaper = time.AfterFunc(resumeWindow, expire)
+		h.deliver(h.room.setAway(s.id, true))
+		return true
+	}
+	h.end(s, e.why)
+	return false
+}
+
+// pair returns the session and the other one, if that is in the room.
+func (h *hub) pair(s *session, other string) []*session {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if o := h.sessions[other]; o != nil && o != s {
+		return []*session{s, o}
+	}
+	return nil
+}
+
+// tell sends what is not numbered to a session's socket, if it has one.
+func (h *hub) tell(s *session, frame []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.conn != nil {
+		s.conn.out.push(frame)
+	}
+}
+
+// expire ends the session of a peer that has not come back. Who has sent what
+// it did not get is told so.
+func (h *hub) expire(s *session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.ended || s.conn != nil {
+		return
+	}
+	s.reaper.Stop()
+	for _, p := range s.out.lost() {
+		if to := h.sessions[p.from]; to != nil && p.id != 0 {
+			h.deliver([]delivery{{p.from, parcel{frame: errNotDelivered(s.id).answering(p.id).frame()}}})
+		}
+	}
+	h.end(s, leftTimeout)
+}
+
+// end takes a session out of the room. The caller holds h.mu.
+func (h *hub) end(s *session, why reason) {
+	s.ended = true
+	delete(h.sessions, s.id)
+	h.deliver(h.room.leave(s.id, why))
+}
+
+// over reports whether the session has ended.
+func (h *hub) over(s *session) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return s.ended
+}
+
+// deliver hands parcels to the outboxes. A peer whose outbox is full leaves at
+// once, which others are told, which may fill their outboxes, and so on.
 func (h *hub) deliver(ds []delivery) {
 	for len(ds) > 0 {
 		d := ds[0]
 		ds = ds[1:]
-		c := h.conns[d.to]
-		if c == nil || c.out.push(d.frame) {
+		s := h.sessions[d.to]
+		if s == nil || s.out.push(d.parcel) {
 			continue
 		}
-		delete(h.conns, d.to)
-		c.end(slow())
+		s.ended = true
+		delete(h.sessions, d.to)
+		if s.conn != nil {
+			s.conn.end(slow())
+		}
 		ds = append(ds, h.room.leave(d.to, leftSlow)...)
 	}
 }

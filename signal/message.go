@@ -16,16 +16,21 @@ const (
 // Type is what a message is; the constants are all a client may send.
 type Type string
 
-// The closed set of messages from a client. Offer, Answer, Candidate, Note
-// and Bye with a peer are relayed.
+// The closed set of messages from a client. Offer, Answer, Candidate, Note,
+// Restart, Request and Bye with a peer are relayed.
 const (
-	Join      Type = "join"      // enter a room
-	Offer     Type = "offer"     // a session description, RFC 8829
-	Answer    Type = "answer"    // its answer
-	Candidate Type = "candidate" // an ICE candidate, or null for the end of them, RFC 8838
-	Note      Type = "message"   // anything else, to one peer or to all
-	ICE       Type = "ice"       // ask for fresh ICE servers
-	Bye       Type = "bye"       // end the session with one peer, or leave
+	Join      Type = "join"          // enter a room
+	Offer     Type = "offer"         // a session description, RFC 8829
+	Answer    Type = "answer"        // its answer
+	Candidate Type = "candidate"     // an ICE candidate, or null for the end of them, RFC 8838
+	Note      Type = "message"       // anything else, to one peer or to all
+	ICE       Type = "ice"           // ask for fresh ICE servers
+	Bye       Type = "bye"           // end the session with one peer, or leave
+	Update    Type = "update"        // change one's name or meta
+	Restart   Type = "restart"       // ask a peer to restart ICE, RFC 8838 section 15
+	Request   Type = "offer-request" // ask a peer to make an offer
+	Resume    Type = "resume"        // go on with the session of a lost socket
+	Ack       Type = "ack"           // what was received up to here need not be kept
 )
 
 // Everyone is the peer that stands for all others in the room, for [Note].
@@ -42,6 +47,12 @@ type Message struct {
 	Token string          // "" = see the upgrade request
 	Name  string          // at most 64 characters
 	Meta  json.RawMessage // a JSON object of at most 1024 bytes, or nil
+	Keep  bool            // of Join: the peer may resume
+	named bool            // Name was given
+
+	// Of Resume and Ack.
+	Resume string // the token from welcome
+	Seq    int64  // the number of the newest message received, 0 = none
 
 	// body holds what a relayed message carries, as JSON members that begin
 	// with a comma, each value as it came. It is nil if there is nothing to
@@ -82,6 +93,14 @@ func decode(b []byte) (m Message, _ *Error) {
 		return m, f.join(&m)
 	case ICE:
 		return m, nil
+	case Update:
+		return m, f.update(&m)
+	case Resume:
+		return m, f.resume(&m)
+	case Ack:
+		m.Seq, err = f.number("seq", true)
+		return m, err
+	case Restart, Request:
 	case Bye:
 		if f["peer"] == nil {
 			return m, nil

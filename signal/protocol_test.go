@@ -24,12 +24,20 @@ func document(t *testing.T) string {
 // The examples of docs/protocol.md are one session. It is replayed line by
 // line against a server on loopback: what it says comes back must come back.
 func TestProtocolDocumentIsTrue(t *testing.T) {
-	ids := []string{"p_anna", "p_bob"}
+	ids := []string{"p_anna", "p_bob", "p_carl"}
 	s := New(Config{Admit: admitAll, ICE: func(label string) (json.RawMessage, time.Time, error) {
 		return json.RawMessage(`[{"urls":["stun:turn.example.org:3478"]},{"urls":["turn:turn.example.org:3478?transport=udp"],"username":"1790003600:` +
 			label + `","credential":"c2VjcmV0"}]`), time.Unix(1790003600, 0), nil
 	}})
-	s.newID = func() string { id := ids[0]; ids = ids[1:]; return id }
+	s.newID = func() string {
+		if len(ids) == 0 {
+			return "p_unused" // of the sockets that resume
+		}
+		id := ids[0]
+		ids = ids[1:]
+		return id
+	}
+	s.newToken = func() string { return "r_4XKQ" }
 	url := serve(t, s)
 	clients := map[string]*client{}
 	lines := 0
@@ -40,11 +48,16 @@ func TestProtocolDocumentIsTrue(t *testing.T) {
 			if clients[who] == nil {
 				clients[who] = dial(t, url, nil)
 			}
+			if text == "cut" {
+				_ = clients[who].nc.Close()
+				delete(clients, who)
+				continue
+			}
 			replay(clients[who], f[1], text)
 			lines++
 		}
 	}
-	if lines < 20 || len(clients) != 2 {
+	if lines < 40 || len(clients) != 4 {
 		t.Fatalf("replayed %d lines of %d clients", lines, len(clients))
 	}
 	clients["anna"].send(`{"type":"join","id":9,"room":"demo"}`)

@@ -2,21 +2,17 @@ package signal
 
 import "sync"
 
-// What may wait for one peer to read it.
-const (
-	queueFrames = 256
-	queueBytes  = 1 << 20
-)
-
-// queue holds what waits to be written to one socket. It never blocks and
-// takes no memory while it is empty.
+// queue holds the server's own words to one socket, which are not numbered:
+// they go before what the outbox has, but for the last. There are few, each
+// the answer to a message or to a clock.
 type queue struct {
-	ready chan struct{} // has a value while there is something to do
+	ready chan struct{} // has a value while there is something to do, here or in the outbox
 
 	mu     sync.Mutex
 	frames [][]byte
-	bytes  int
+	last   []byte // nil = nothing
 	shut   bool
+	drop   bool // what waits elsewhere is not sent any more
 }
 
 func newQueue() *queue { return &queue{ready: make(chan struct{}, 1)} }
@@ -26,30 +22,28 @@ func newQueue() *queue { return &queue{ready: make(chan struct{}, 1)} }
 func (q *queue) push(frame []byte) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.shut {
+	switch {
+	case q.shut:
 		return true
-	}
-	if len(q.frames) >= queueFrames || q.bytes+len(frame) > queueBytes {
+	case len(q.frames) >= queueFrames:
 		return false
 	}
-	q.add(frame)
+	q.frames = append(q.frames, frame)
+	q.wake()
 	return true
 }
 
-// pop returns the oldest frame, nil if there is none, and whether no more
-// will come. What was popped no longer counts.
-func (q *queue) pop() (frame []byte, end bool) {
+// pop returns the oldest frame, nil if there is none.
+func (q *queue) pop() (frame []byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.frames) == 0 {
 		q.frames = nil
-		return nil, q.shut
+		return nil
 	}
-	frame = q.frames[0]
-	q.frames[0] = nil
+	frame, q.frames[0] = q.frames[0], nil
 	q.frames = q.frames[1:]
-	q.bytes -= len(frame)
-	return frame, false
+	return frame
 }
 
 // close lets what waits go out, or drops it, and then last (nil = nothing).
@@ -60,20 +54,18 @@ func (q *queue) close(last []byte, drop bool) {
 		return
 	}
 	if drop {
-		q.frames, q.bytes = nil, 0
+		q.frames = nil
 	}
-	if last != nil {
-		q.frames = append(q.frames, last)
-		q.bytes += len(last)
-	}
-	q.shut = true
+	q.last, q.shut, q.drop = last, true, drop
 	q.wake()
 }
 
-func (q *queue) add(frame []byte) {
-	q.frames = append(q.frames, frame)
-	q.bytes += len(frame)
-	q.wake()
+// end returns the last frame once the queue is shut, and whether the outbox is
+// not to be sent before it.
+func (q *queue) end() (last []byte, shut, drop bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.last, q.shut, q.drop
 }
 
 func (q *queue) wake() {

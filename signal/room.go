@@ -21,12 +21,13 @@ type peer struct {
 	id   string
 	name string
 	meta json.RawMessage
+	away bool // it has no socket and may come back
 }
 
 // delivery is a message for one peer. Several may share the frame.
 type delivery struct {
-	to    string
-	frame []byte
+	to string
+	parcel
 }
 
 // reason says why a peer left.
@@ -35,7 +36,7 @@ type reason string
 const (
 	leftBye     reason = "bye"     // it said so
 	leftClosed  reason = "closed"  // its socket closed
-	leftTimeout reason = "timeout" // it no longer answered pings
+	leftTimeout reason = "timeout" // it no longer answered pings, or did not come back
 	leftSlow    reason = "slow"    // it did not keep up with the room
 	leftKicked  reason = "kicked"  // it broke a limit
 )
@@ -43,16 +44,16 @@ const (
 // join lets a peer in. The newcomer is the initiator towards every peer that
 // is present and gives way to each when offers cross, so that of two peers
 // exactly one offers first and exactly one is polite.
-func (r *room) join(p peer, re int64, ice issued) ([]delivery, *Error) {
+func (r *room) join(p peer, re int64, resume string, ice issued) ([]delivery, *Error) {
 	if len(r.peers) >= r.max {
 		return nil, errRoomFull(r.name, r.max)
 	}
 	present := make([]peerEntry, 0, len(r.peers))
 	for _, q := range r.peers {
-		present = append(present, peerEntry{q.id, q.name, q.meta, true, true})
+		present = append(present, peerEntry{q.id, q.name, q.meta, q.away, true, true})
 	}
-	ds := []delivery{{p.id, welcomeFrame(re, p.id, r.name, present, ice, r.max)}}
-	ds = append(ds, r.toOthers(p.id, joinedFrame(p))...)
+	ds := []delivery{{p.id, parcel{frame: welcomeFrame(re, p.id, r.name, resume, present, ice, r.max)}}}
+	ds = append(ds, r.toOthers(p.id, parcel{frame: joinedFrame(p)})...)
 	r.peers = append(r.peers, p)
 	return ds, nil
 }
@@ -68,11 +69,40 @@ func (r *room) relay(from string, m Message) ([]delivery, *Error) {
 	if m.body == nil && m.Type == Candidate {
 		return nil, nil
 	}
-	frame := relayFrame(m.Type, from, m.body)
+	p := parcel{relayFrame(m.Type, from, m.body), from, m.ID}
 	if m.Peer == Everyone {
-		return r.toOthers(from, frame), nil
+		return r.toOthers(from, p), nil
 	}
-	return []delivery{{m.Peer, frame}}, nil
+	return []delivery{{m.Peer, p}}, nil
+}
+
+// update changes what the others see of a peer.
+func (r *room) update(id string, m Message) ([]delivery, *Error) {
+	for i := range r.peers {
+		p := &r.peers[i]
+		if p.id != id {
+			continue
+		}
+		if m.named {
+			p.name = m.Name
+		}
+		if m.Meta != nil {
+			p.meta = m.Meta
+		}
+		return r.toOthers(id, parcel{frame: updateFrame(*p)}), nil
+	}
+	return nil, errNotJoined()
+}
+
+// setAway takes note that a peer has lost its socket, or has one again.
+func (r *room) setAway(id string, away bool) []delivery {
+	for i := range r.peers {
+		if p := &r.peers[i]; p.id == id && p.away != away {
+			p.away = away
+			return r.toOthers(id, parcel{frame: presenceFrame(id, away)})
+		}
+	}
+	return nil
 }
 
 // leave takes a peer out. A peer that is not there has left already.
@@ -81,18 +111,18 @@ func (r *room) leave(id string, why reason) []delivery {
 		return nil
 	}
 	r.peers = slices.DeleteFunc(r.peers, func(p peer) bool { return p.id == id })
-	return r.toOthers(id, leftFrame(id, why))
+	return r.toOthers(id, parcel{frame: leftFrame(id, why)})
 }
 
 func (r *room) has(id string) bool {
 	return slices.ContainsFunc(r.peers, func(p peer) bool { return p.id == id })
 }
 
-func (r *room) toOthers(id string, frame []byte) []delivery {
+func (r *room) toOthers(id string, what parcel) []delivery {
 	ds := make([]delivery, 0, len(r.peers))
 	for _, p := range r.peers {
 		if p.id != id {
-			ds = append(ds, delivery{p.id, frame})
+			ds = append(ds, delivery{p.id, what})
 		}
 	}
 	return ds

@@ -40,7 +40,7 @@ func TestRoomDelivers(t *testing.T) {
 		{"the others hear who left and why", func(r *room) ([]delivery, *Error) { return r.leave("b", leftSlow), nil },
 			[]string{`a {"type":"peer-left","peer":"b","reason":"slow"}`, `c {"type":"peer-left","peer":"b","reason":"slow"}`}, ""},
 		{"who is not there does not leave", func(r *room) ([]delivery, *Error) { return r.leave("x", leftBye), nil }, nil, ""},
-		{"a full room takes nobody", func(r *room) ([]delivery, *Error) { return r.join(peer{id: "d"}, 1, issued{}) }, nil, "room_full"},
+		{"a full room takes nobody", func(r *room) ([]delivery, *Error) { return r.join(peer{id: "d"}, 1, "", issued{}) }, nil, "room_full"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ds, err := tt.do(newRoom(3, "a", "b", "c"))
@@ -127,7 +127,7 @@ func TestRoomHoldsItsRules(t *testing.T) {
 				born++
 				actor = fmt.Sprint("p", born)
 				var err *Error
-				ds, err = r.join(peer{id: actor}, 0, issued{})
+				ds, err = r.join(peer{id: actor}, 0, "", issued{})
 				if full := len(m.in) >= limit; full != (err != nil) {
 					t.Fatalf("%d of %d in the room, join says %v", len(m.in), limit, err)
 				}
@@ -161,4 +161,14 @@ func TestRoomHoldsItsRules(t *testing.T) {
 			}
 		}
 	}
+}
+
+// steps is a sequence of n random bytes.
+func steps(seed uint64, n int) []byte {
+	rng := rand.New(rand.NewPCG(seed, 7))
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(rng.Uint32())
+	}
+	return b
 }

@@ -22,14 +22,16 @@ const spareSockets = 1024
 
 // Server serves the WebSocket of docs/protocol.md. Make one with [New].
 type Server struct {
-	cfg   Config
-	newID func() string
+	cfg      Config
+	newID    func() string
+	newToken func() string // for resuming
 
 	mu       sync.Mutex // not held on the way of a message
 	rooms    map[string]*hub
 	conns    map[*conn]struct{}
-	perIP    map[netip.Prefix]int
-	sockets  int // in perIP together
+	sessions map[sessionKey]*session // that may be resumed
+	perIP    map[netip.Prefix]int    // sockets, and sessions without one
+	sockets  int                     // in perIP together
 	draining bool
 	wg       sync.WaitGroup // one for each socket
 }
@@ -37,11 +39,13 @@ type Server struct {
 // New returns a server without sockets or goroutines.
 func New(cfg Config) *Server {
 	return &Server{
-		cfg:   cfg.withDefaults(),
-		newID: func() string { return "p_" + strings.ToLower(rand.Text()[:12]) },
-		rooms: map[string]*hub{},
-		conns: map[*conn]struct{}{},
-		perIP: map[netip.Prefix]int{},
+		cfg:      cfg.withDefaults(),
+		newID:    func() string { return "p_" + strings.ToLower(rand.Text()[:12]) },
+		newToken: func() string { return "r_" + rand.Text() },
+		rooms:    map[string]*hub{},
+		conns:    map[*conn]struct{}{},
+		sessions: map[sessionKey]*session{},
+		perIP:    map[netip.Prefix]int{},
 	}
 }
 
@@ -79,7 +83,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c.run()
 	s.untrack(c)
-	s.cfg.Log.Debug("signaling socket closed", "peer", c.id, "client", addr.Addr(), "subject", c.grant.Subject,
+	s.cfg.Log.Debug("signaling socket closed", "peer", c.id, "client", addr.Addr(), "subject", c.subject(),
 		"reason", c.ending.why, "code", int(c.ending.status), "duration", time.Since(start))
 }
 
@@ -89,10 +93,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.draining = true
-	conns := slices.Collect(maps.Keys(s.conns))
+	conns, sessions := slices.Collect(maps.Keys(s.conns)), slices.Collect(maps.Values(s.sessions))
 	s.mu.Unlock()
 	for _, c := range conns {
 		c.drain()
+	}
+	for _, one := range sessions {
+		one.hub.expire(one)
+		s.forget(one)
 	}
 	done := make(chan struct{})
 	go func() { s.wg.Wait(); close(done) }()
@@ -129,11 +137,16 @@ func (s *Server) enter(addr netip.Prefix) (*Error, int) {
 func (s *Server) exit(addr netip.Prefix) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.uncount(addr)
+	s.wg.Done()
+}
+
+// uncount counts one of addr out. The caller holds s.mu.
+func (s *Server) uncount(addr netip.Prefix) {
 	s.sockets--
 	if s.perIP[addr]--; s.perIP[addr] == 0 {
 		delete(s.perIP, addr)
 	}
-	s.wg.Done()
 }
 
 // track makes the socket known to Shutdown, which may have begun already.
@@ -146,13 +159,92 @@ func (s *Server) track(c *conn) {
 	}
 }
 
-// untrack forgets the socket, and its room with the room's last socket.
+// untrack forgets the socket, and its session if that has ended.
 func (s *Server) untrack(c *conn) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.conns, c)
-	if h := c.hub.Load(); h != nil {
-		s.release(h)
+	s.mu.Unlock()
+	if one := c.session.Load(); one != nil {
+		s.forget(one)
+	}
+}
+
+// forget drops a session that has ended, and its room with the room's last one.
+func (s *Server) forget(one *session) {
+	if !one.hub.over(one) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if one.forgotten {
+		return
+	}
+	one.forgotten = true
+	if one.resumable() {
+		delete(s.sessions, one.key)
+	}
+	s.unhold(one)
+	s.release(one.hub)
+}
+
+// lose tells the room that a socket of the session is lost. A peer that may come
+// back goes on to count for its address.
+func (s *Server) lose(one *session, c *conn) {
+	if !one.hub.lose(one, c, c.ending, func() { one.hub.expire(one); s.forget(one) }) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !one.held && !one.forgotten {
+		one.held = true
+		s.perIP[one.addr]++
+		s.sockets++
+	}
+}
+
+// unhold no longer counts a session without a socket. The caller holds s.mu.
+func (s *Server) unhold(one *session) {
+	if one.held {
+		one.held = false
+		s.uncount(one.addr)
+	}
+}
+
+// resume goes on with a session over a new socket. If that cannot be, the socket
+// may still join a room.
+func (s *Server) resume(c *conn, m Message) *Error {
+	s.mu.Lock()
+	one := s.sessions[keyOf(m.Resume)]
+	s.mu.Unlock()
+	if one == nil {
+		return errResume()
+	}
+	ice, next, err := s.issue(one.id)
+	if err != nil {
+		return err.closing(websocket.StatusInternalError)
+	}
+	old, ok := one.hub.resume(one, c, m, ice)
+	if old != nil {
+		old.end(ending{why: leftClosed, status: closeReplaced, text: "replaced"})
+	}
+	if !ok {
+		s.forget(one)
+		return errResume()
+	}
+	c.timer.Reset(next)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unhold(one)
+	return nil
+}
+
+// refresh sends fresh ICE servers to two peers that are about to restart ICE. A
+// peer without a socket gets some when it comes back.
+func (s *Server) refresh(one *session, other string) {
+	for _, to := range one.hub.pair(one, other) {
+		if ice, _, err := s.issue(to.id); err == nil {
+			one.hub.tell(to, iceFrame(0, ice))
+		}
 	}
 }
 
@@ -169,7 +261,6 @@ func (s *Server) join(c *conn, m Message) *Error {
 	if err != nil {
 		return err.closing(closeDenied)
 	}
-	c.grant = grant
 	ice, next, err := s.issue(c.id)
 	if err != nil {
 		return err.closing(websocket.StatusInternalError)
@@ -178,15 +269,25 @@ func (s *Server) join(c *conn, m Message) *Error {
 	if err != nil {
 		return err.closing(closeFull)
 	}
-	if err := h.join(c, m, ice); err != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.release(h)
+	one, token := &session{id: c.id, hub: h, addr: c.addr, grant: grant}, ""
+	if m.Keep {
+		token = s.newToken()
+		one.key, one.out.keeps = keyOf(token), true
+		s.remember(one)
+	}
+	if err := h.join(one, c, m, token, ice); err != nil {
+		one.ended = true // nobody else has it
+		s.forget(one)
 		return err.closing(closeFull)
 	}
-	c.hub.Store(h)
 	c.timer.Reset(next)
 	return nil
+}
+
+func (s *Server) remember(one *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sessions[one.key] = one
 }
 
 // acquire returns the room's hub, a new one if there is none.
@@ -198,7 +299,7 @@ func (s *Server) acquire(name string) (*hub, *Error) {
 		if len(s.rooms) >= s.cfg.RoomsMax {
 			return nil, errServerFull()
 		}
-		h = &hub{room: room{name: name, max: s.cfg.RoomMax}, conns: map[string]*conn{}}
+		h = &hub{room: room{name: name, max: s.cfg.RoomMax}, sessions: map[string]*session{}}
 		s.rooms[name] = h
 	}
 	h.refs++

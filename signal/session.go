@@ -1,0 +1,65 @@
+package signal
+
+import (
+	"crypto/sha256"
+	"net/netip"
+	"time"
+)
+
+const (
+	// resumeWindow is how long a peer whose socket was lost may come back.
+	resumeWindow = 60 * time.Second
+	// ackEvery is after how many requests a client that may resume is told that
+	// they were handled, so that it need not keep them.
+	ackEvery = 32
+)
+
+// session is a peer in a room. It begins with a join. Without the wish to
+// resume it ends with its socket; else it outlives the socket by resumeWindow.
+type session struct {
+	id    string
+	hub   *hub
+	addr  netip.Prefix // whom it counts for while it has no socket
+	grant Grant
+	out   outbox
+
+	// key finds the session again. The zero key finds none.
+	key sessionKey
+
+	// Under the lock of hub.
+	conn   *conn // nil while the peer is away
+	last   int64 // the newest request
+	resent int64 // requests up to this may come again after a resume
+	ended  bool
+	reaper *time.Timer // ends the session while the peer is away
+
+	// Under Server.mu.
+	held      bool // counts for addr
+	forgotten bool
+}
+
+// sessionKey is the hash of a resume token, so that finding a token takes no
+// time that depends on it.
+type sessionKey [sha256.Size]byte
+
+func keyOf(token string) sessionKey { return sha256.Sum256([]byte(token)) }
+
+func (s *session) resumable() bool { return s.out.keeps }
+
+// push sends a message of the server to the peer. It reports whether it fitted.
+func (s *session) push(frame []byte) bool { return s.out.push(parcel{frame: frame}) }
+
+// count takes note of a request's number. It reports whether the request is new,
+// and an error if its number tells nothing.
+func (s *session) count(id int64) (isNew bool, _ *Error) {
+	switch {
+	case id == 0 || !s.resumable():
+		return true, nil
+	case id > s.last:
+		s.last = id
+		return true, nil
+	case id <= s.resent:
+		return false, nil
+	}
+	return false, errIDUsed(id, s.last)
+}
