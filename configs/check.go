@@ -19,6 +19,7 @@ func (l *loader) check() {
 	if duplicate, found := firstDuplicate(c.Listen); found {
 		l.refuse("LISTEN", &problem{duplicate.String() + " is listed twice", "list each address once"})
 	}
+	l.checkAltIP()
 	l.checkPorts()
 	for i, server := range c.STUNServers {
 		if err := checkServer(server); err != nil {
@@ -56,6 +57,17 @@ func (l *loader) check() {
 		if rule.Prefix.Bits() == 0 {
 			c.Warnings = append(c.Warnings, fmt.Sprintf("%sALLOW_PEERS=%s lets relays reach every private network and this machine; name only the addresses that they need", Prefix, rule))
 		}
+	}
+}
+
+// checkAltIP refuses a second address that is the first, or that is not listened on.
+func (l *loader) checkAltIP() {
+	alt, listen := l.cfg.AltIP, l.cfg.Listen
+	if alt.Addr.IsValid() && alt.Addr == l.cfg.PublicIP.Addr {
+		l.refuse("ALT_IP", &problem{"the address is that of " + Prefix + "PUBLIC_IP", "name a second one, or leave it unset"})
+	}
+	if alt.Bound.IsValid() && len(listen) > 0 && !slices.Contains(listen, alt.Bound) {
+		l.refuse("ALT_IP", &problem{fmt.Sprintf("%s is not in %sLISTEN", alt.Bound, Prefix), "add it there, or leave " + Prefix + "LISTEN unset"})
 	}
 }
 

@@ -43,6 +43,7 @@ type Config struct {
 	Host        string       `env:"HOST" doc:"Name or address that clients find in every URL, e.g. turn.example.com; unset: the name in TURNKEY_PUBLIC_IP=dns:NAME, else the public address."`
 	PublicIP    PublicIP     `env:"PUBLIC_IP" envDefault:"auto" doc:"Address at which the internet reaches this machine: auto finds it out, an address such as 203.0.113.7 fixes it, dns:turn.example.com looks that name up."`
 	STUNServers []string     `env:"STUN_SERVERS" doc:"STUN servers of others to ask for the public address if no interface has one and TURNKEY_PUBLIC_IP is auto, as host:port separated by commas; the first counts, the next confirm it; unset: nobody is asked."`
+	AltIP       AltIP        `env:"ALT_IP" doc:"Second address at which the internet reaches this machine, so that clients can find out all about their NAT (RFC 5780): 203.0.113.8, or behind a 1:1 NAT with the address of this machine that it leads to, 203.0.113.8/10.0.0.8; unset: the second public address of an interface, or the second of TURNKEY_LISTEN."`
 	Listen      []netip.Addr `env:"LISTEN" doc:"Addresses of this machine to serve STUN and TURN on, separated by commas; unset: each global and each loopback address."`
 	Port        uint16       `env:"PORT" envDefault:"3478" doc:"Port for STUN and TURN, over UDP and TCP, 1 to 65535."`
 	AltPort     uint16       `env:"ALT_PORT" envDefault:"3479" doc:"Second STUN port, by which clients learn how their NAT behaves, 1 to 65535 and not TURNKEY_PORT."`

@@ -66,6 +66,18 @@ func FuzzPublicIP(f *testing.F) {
 	})
 }
 
+func FuzzAltIP(f *testing.F) {
+	for _, s := range []string{"203.0.113.8", "203.0.113.8/10.0.0.8", "::ffff:203.0.113.8/::ffff:10.0.0.8", "2001:db8::8/fd00::8", "203.0.113.8/", "/10.0.0.8", "203.0.113.8/fd00::8", "fe80::1%eth0", "203.0.113.8/24", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		a, ok := roundTrip(t, s, equal[AltIP])
+		if ok && (!a.Addr.IsValid() || a.Addr.Is4In6() || a.Bound.IsValid() && a.Bound.Is4() != a.Addr.Is4()) {
+			t.Errorf("%q: got %+v, want plain addresses of one family", s, a)
+		}
+	})
+}
+
 // FuzzLoad takes one variable a line. What Load accepts, it must accept again as Settings prints it.
 func FuzzLoad(f *testing.F) {
 	for _, pattern := range []string{"invalid", "valid"} {

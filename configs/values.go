@@ -49,6 +49,45 @@ func (p PublicIP) String() string {
 	return "auto"
 }
 
+// AltIP is a second address of the server, as the internet and as the machine knows it. The zero value
+// is none.
+type AltIP struct {
+	Addr  netip.Addr // at which the internet reaches it
+	Bound netip.Addr // of this machine; invalid if that is to be found out
+}
+
+// UnmarshalText reads address or address/address.
+func (a *AltIP) UnmarshalText(text []byte) error {
+	outside, inside, both := strings.Cut(string(text), "/")
+	var alt AltIP
+	var err error
+	if alt.Addr, err = netip.ParseAddr(outside); err != nil || !unicast(alt.Addr) || alt.Addr.Zone() != "" {
+		return &problem{"not an address that clients can reach", "write e.g. 203.0.113.8, or 203.0.113.8/10.0.0.8 with the address of this machine that it leads to"}
+	}
+	alt.Addr = alt.Addr.Unmap()
+	if both {
+		if alt.Bound, err = netip.ParseAddr(inside); err != nil || !unicast(alt.Bound) || alt.Bound.Zone() != "" {
+			return &problem{"what follows the slash is not an address of this machine", "write e.g. 203.0.113.8/10.0.0.8"}
+		}
+		if alt.Bound = alt.Bound.Unmap(); alt.Bound.Is4() != alt.Addr.Is4() {
+			return &problem{"one address is IPv4 and the other IPv6", "write two of one family, e.g. 203.0.113.8/10.0.0.8"}
+		}
+	}
+	*a = alt
+	return nil
+}
+
+// String is the form that UnmarshalText reads; the zero value is empty.
+func (a AltIP) String() string {
+	switch {
+	case !a.Addr.IsValid():
+		return ""
+	case a.Bound.IsValid():
+		return a.Addr.String() + "/" + a.Bound.String()
+	}
+	return a.Addr.String()
+}
+
 // PortRange is the ports from Min to Max, both included.
 type PortRange struct{ Min, Max uint16 }
 

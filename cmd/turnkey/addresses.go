@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"turnkey/configs"
 	"turnkey/turnsrv"
 )
 
@@ -112,6 +113,44 @@ func findIPv6(bound []netip.Addr) (found netip.Addr) {
 		}
 	}
 	return found
+}
+
+// findAlternate completes TURNKEY_ALT_IP by the address that it leads to: the
+// same one if that is bound, else, behind a 1:1 NAT, the only private one beside
+// primary.
+func findAlternate(alt configs.AltIP, bound []netip.Addr, primary netip.Addr) (configs.AltIP, error) {
+	if !alt.Addr.IsValid() {
+		return alt, nil
+	}
+	var private []netip.Addr
+	for _, a := range bound {
+		if a.Is4() == alt.Addr.Is4() && a != primary && !a.IsLoopback() && !isPublic(a) {
+			private = append(private, a)
+		}
+	}
+	fault, set := "", alt
+	switch {
+	case alt.Bound.IsValid():
+	case slices.Contains(bound, alt.Addr):
+		alt.Bound = alt.Addr
+	case len(private) == 1:
+		alt.Bound = private[0]
+	case len(private) > 1:
+		fault = fmt.Sprintf("it may lead to %s; write which, e.g. TURNKEY_ALT_IP=%s/%s", join(private), set, private[0])
+	default:
+		fault = "this machine has no second address that it could lead to; add one to an interface, and to TURNKEY_LISTEN if that is set"
+	}
+	switch {
+	case fault != "":
+	case !primary.IsValid() || !slices.Contains(bound, alt.Bound):
+		fault = fmt.Sprintf("this machine does not have two such addresses, or does not listen on %s; correct it", alt.Bound)
+	case alt.Bound == primary:
+		fault = fmt.Sprintf("%s is the first address of this machine already; swap it with TURNKEY_PUBLIC_IP, or name another", alt.Bound)
+	}
+	if fault != "" {
+		return alt, fmt.Errorf("find the address of TURNKEY_ALT_IP=%s: %s", set, fault)
+	}
+	return alt, nil
 }
 
 // isPublic reports whether a relay may reach a by default, which is when it is

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"turnkey/configs"
 )
 
 func addrs(list ...string) (out []netip.Addr) {
@@ -73,6 +75,32 @@ func TestFindIPv6(t *testing.T) {
 	} {
 		if got := findIPv6(bound); got.String() != want {
 			t.Errorf("%v: got %v, want %s", bound, got, want)
+		}
+	}
+}
+
+func TestFindAlternate(t *testing.T) {
+	const cannot = "find the address of TURNKEY_ALT_IP="
+	for _, tt := range []struct {
+		alt, bound, primary string
+		want                string // address/address, or what the fault says
+	}{
+		{"8.8.8.8", "127.0.0.1 8.8.4.4 8.8.8.8", "8.8.4.4", "8.8.8.8/8.8.8.8"},
+		{"8.8.8.8", "127.0.0.1 10.0.0.1 10.0.0.2 fd00::1", "10.0.0.1", "8.8.8.8/10.0.0.2"},
+		{"8.8.8.8/10.0.0.3", "10.0.0.1 10.0.0.2 10.0.0.3", "10.0.0.1", "8.8.8.8/10.0.0.3"},
+		{"2a00::8", "10.0.0.1 2a00::7 2a00::8", "2a00::7", "2a00::8/2a00::8"},
+		{"8.8.8.8", "10.0.0.1 10.0.0.2 10.0.0.3", "10.0.0.1", "may lead to 10.0.0.2, 10.0.0.3; write which, e.g. TURNKEY_ALT_IP=8.8.8.8/10.0.0.2"},
+		{"8.8.8.8", "127.0.0.1 10.0.0.1 2a00::8", "10.0.0.1", "no second address"},
+		{"8.8.8.8", "8.8.4.4 8.8.8.8", "8.8.8.8", "8.8.8.8 is the first address of this machine already"},
+		{"8.8.8.8/10.0.0.9", "10.0.0.1 10.0.0.2", "10.0.0.1", "does not listen on 10.0.0.9"},
+	} {
+		var alt configs.AltIP
+		if err := alt.UnmarshalText([]byte(tt.alt)); err != nil {
+			t.Fatal(err)
+		}
+		found, err := findAlternate(alt, addrs(strings.Fields(tt.bound)...), netip.MustParseAddr(tt.primary))
+		if err == nil && found.String() != tt.want || err != nil && (!strings.HasPrefix(err.Error(), cannot+tt.alt) || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s of %s: got %v, %v; want %s", tt.alt, tt.bound, found, err, tt.want)
 		}
 	}
 }

@@ -52,6 +52,7 @@ func (s *server) off() []web.Off {
 		}
 	}
 	add(s.around.public().hint != "", "being reached from outside this network", "TURNKEY_PUBLIC_IP")
+	add(len(s.stun.hosts(s.around.advertise())) < 2, "NAT tests that need a second address", "TURNKEY_ALT_IP")
 	_, https := httpsPort(s.cfg)
 	add(s.cert == nil, "TURN over TLS and DTLS, HTTPS", "TURNKEY_TLS_CERT")
 	add(s.cert != nil && !https, "HTTPS, and TURN on its port", "TURNKEY_HTTPS")

@@ -33,7 +33,7 @@ func serverFor(name, advertised, listen string) *server {
 			conns = append(conns, fakeConn{at: netip.AddrPortFrom(addr, port)})
 		}
 	}
-	s.around.relay = relayBind(found.addr, s.around.listen, s.around.listen[0])
+	s.around.relay = relayBind(found.addr, s.around.listen, netip.Addr{})
 	s.stun = newSTUNPlaces(conns, [2]uint16{s.cfg.Port, s.cfg.AltPort})
 	s.stun.publish(s.around.alternates())
 	return s

@@ -166,7 +166,7 @@ func TestNobodyIsAskedUntold(t *testing.T) {
 // A new address is the server's own from then on, and is tested.
 func TestNewAddressIsItsOwn(t *testing.T) {
 	var log buffer
-	s := &server{log: slog.New(slog.NewTextHandler(&log, nil)), around: &surroundings{}, retest: make(chan struct{}, 1),
+	s := &server{log: slog.New(slog.NewTextHandler(&log, nil)), around: &surroundings{}, retest: make(chan struct{}, 1), stun: newSTUNPlaces(nil, [2]uint16{}),
 		peers: &turnsrv.Peers{Relays: turnsrv.PortRange{Min: 49160, Max: 49359}}}
 	for _, addr := range []string{"8.8.4.4", "10.0.0.9"} {
 		p := public{addr: netip.MustParseAddr(addr), from: "asked"}

@@ -29,7 +29,7 @@ func alternates(bound []netip.Addr, chosen bool, outside map[netip.Addr]netip.Ad
 	kinds := map[kind][]netip.Addr{}
 	for _, a := range bound {
 		s := seen{addr: a}
-		if o, known := outside[a]; known && o.Is4() == a.Is4() {
+		if o, known := outside[a]; known {
 			s.addr = o
 		}
 		all[a] = s

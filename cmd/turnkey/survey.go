@@ -13,11 +13,12 @@ import (
 // advertise, and which name to put into URLs.
 type surroundings struct {
 	listen []netip.Addr
-	chosen bool         // listen is what TURNKEY_LISTEN says
-	relay  netip.Addr   // IPv4 relay sockets are bound to it
-	relay6 netip.Addr   // IPv6 relay sockets are bound to it and advertised at it; invalid = none
-	own    []netip.Addr // of this machine's interfaces
-	name   string       // of this server, or empty
+	chosen bool          // listen is what TURNKEY_LISTEN says
+	alt    configs.AltIP // the second address, Bound among listen; invalid = not set
+	relay  netip.Addr    // IPv4 relay sockets are bound to it
+	relay6 netip.Addr    // IPv6 relay sockets are bound to it and advertised at it; invalid = none
+	own    []netip.Addr  // of this machine's interfaces
+	name   string        // of this server, or empty
 
 	advertised atomic.Pointer[public]
 }
@@ -45,6 +46,9 @@ func survey(cfg configs.Config) (*surroundings, error) {
 		found.from = "until " + p.DNS + " is resolved: " + found.from
 		found.hint = ""
 	}
+	if s.alt, err = findAlternate(cfg.AltIP, s.listen, s.primary(cfg.AltIP.Addr)); err != nil {
+		return nil, err
+	}
 	s.advertised.Store(&found)
 	s.name = cmp.Or(cfg.Host, cfg.PublicIP.DNS)
 	return s, nil
@@ -60,10 +64,37 @@ func (s *surroundings) advertise() netip.Addr { return s.public().addr }
 func (s *surroundings) host() string { return cmp.Or(s.name, s.advertise().String()) }
 
 // ownAddrs returns the addresses of this machine, seen from inside and outside.
-func (s *surroundings) ownAddrs() []netip.Addr { return append(slices.Clone(s.own), s.advertise()) }
+func (s *surroundings) ownAddrs() []netip.Addr {
+	own := append(slices.Clone(s.own), s.advertise())
+	if s.alt.Addr.IsValid() {
+		own = append(own, s.alt.Addr)
+	}
+	return own
+}
+
+// primary returns the address that is bound for what is advertised in the
+// family of a.
+func (s *surroundings) primary(a netip.Addr) netip.Addr {
+	if a.Is6() {
+		return s.relay6
+	}
+	return s.relay
+}
 
 // alternates says at which address clients reach each one that is bound, and
 // which of them is its alternate.
 func (s *surroundings) alternates() map[netip.Addr]seen {
-	return alternates(s.listen, s.chosen, map[netip.Addr]netip.Addr{s.relay: s.advertise()})
+	outside := map[netip.Addr]netip.Addr{}
+	if a := s.advertise(); a.Is4() == s.relay.Is4() {
+		outside[s.relay] = a
+	}
+	if !s.alt.Addr.IsValid() {
+		return alternates(s.listen, s.chosen, outside)
+	}
+	first := s.primary(s.alt.Addr)
+	others := slices.DeleteFunc(slices.Clone(s.listen), func(a netip.Addr) bool { return a == first || a == s.alt.Bound })
+	all := alternates(others, s.chosen, outside)
+	all[s.alt.Bound] = seen{s.alt.Addr, first}
+	all[first] = seen{cmp.Or(outside[first], first), s.alt.Bound}
+	return all
 }
