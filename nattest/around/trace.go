@@ -66,20 +66,39 @@ func (l *Local) has(a netip.Addr) bool {
 	return l.Address == a || i.has(a)
 }
 
-// trace sends Binding requests that live for 1 to 4 hops, at the same time and
-// each from a socket of its own: routers need not return enough of a packet to
-// tell one from another. A request is repeated until something comes back.
+// trace sends Binding requests that live for 1 to 4 hops, each from a socket of
+// its own: routers need not return enough of a packet to tell one from another.
+// A request is repeated until something comes back. Longer lives begin a little
+// later and end when a shorter one was enough: routers answer few at a time.
 func (c *Config) trace(ctx context.Context, local netip.Addr, to netip.AddrPort) []Hop {
-	ctx, cancel := context.WithTimeout(ctx, 420*time.Millisecond)
-	defer cancel()
 	hops := make([]Hop, maxTTL)
+	enough := make([]context.CancelFunc, maxTTL)
 	var wg sync.WaitGroup
 	for i := range hops {
-		wg.Go(func() { hops[i] = c.hop(ctx, local, to, i+1) })
+		within := ctx
+		ctx, enough[i] = context.WithCancel(within)
+		defer enough[i]()
+		wg.Go(func() {
+			hops[i] = Hop{TTL: i + 1, State: "silent"}
+			if i == 0 || sleep(within, time.Duration(i)*hopGap) {
+				c.hop(within, local, to, &hops[i])
+			}
+			if hops[i].State == "reached" {
+				enough[i]()
+			}
+		})
 	}
 	wg.Wait()
 	return upTo(hops)
 }
+
+// Times of a trace.
+const (
+	hopGap   = 40 * time.Millisecond  // between the first packets of two hops
+	hopAgain = 110 * time.Millisecond // before a packet is repeated
+	hopSends = 3
+	hopWait  = 420 * time.Millisecond // altogether
+)
 
 // upTo cuts off what lies behind the first hop that was reached.
 func upTo(hops []Hop) []Hop {
@@ -91,66 +110,69 @@ func upTo(hops []Hop) []Hop {
 	return hops
 }
 
-func (c *Config) hop(ctx context.Context, local netip.Addr, to netip.AddrPort, ttl int) Hop {
-	h := Hop{TTL: ttl, State: "silent"}
-	conn, err := c.Trace(ctx, local, ttl)
+// hop finds out what becomes of packets that live for h.TTL hops.
+func (c *Config) hop(ctx context.Context, local netip.Addr, to netip.AddrPort, h *Hop) {
+	ctx, cancel := context.WithTimeout(ctx, hopWait)
+	defer cancel()
+	conn, err := c.Trace(ctx, local, h.TTL)
 	if err != nil {
-		return h
+		return
 	}
 	defer conn.Close()
+	m, err := c.request()
+	if err != nil {
+		return
+	}
 	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	m, _ := c.request()
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		defer close(done)
-		buf := make([]byte, 1500)
-		for {
-			e, err := conn.ReadEcho(buf)
-			if err != nil {
-				return
+	heard := make(chan Hop, 1)
+	go func() { heard <- listen(conn, to.Addr(), h.TTL) }()
+	sends := 0
+	again := time.NewTicker(hopAgain)
+	defer again.Stop()
+	for {
+		if sends++; sends <= hopSends {
+			if _, err := conn.WriteTo(m.Raw, net.UDPAddrFromAddrPort(to)); err != nil {
+				// The system may tell of an ICMP error this way instead of sending.
+				conn.WriteTo(m.Raw, net.UDPAddrFromAddrPort(to))
 			}
-			if h.State, h.Address = judge(e, to.Addr()); h.State != "" {
-				h.Space = space(h.Address)
-				return
-			}
-		}
-	})
-	for range 3 {
-		h.Sends++
-		if _, err := conn.WriteTo(m.Raw, net.UDPAddrFromAddrPort(to)); err != nil {
-			// The system may tell an ICMP error this way instead of sending.
-			conn.WriteTo(m.Raw, net.UDPAddrFromAddrPort(to))
 		}
 		select {
-		case <-done:
-		case <-ctx.Done():
-		case <-time.After(110 * time.Millisecond):
-			continue
+		case *h = <-heard:
+			h.Sends = min(sends, hopSends)
+			return
+		case <-again.C:
 		}
-		break
 	}
-	<-done
-	wg.Wait()
-	if h.State == "" {
-		h.State = "silent"
-	}
-	return h
 }
 
-// judge says what an echo means, "" that it means nothing.
-func judge(e Echo, target netip.Addr) (state string, from netip.Addr) {
+// listen waits for something that means something, until the deadline.
+func listen(conn TraceConn, target netip.Addr, ttl int) Hop {
+	buf := make([]byte, 1500)
+	for {
+		e, err := conn.ReadEcho(buf)
+		if err != nil {
+			return Hop{TTL: ttl, State: "silent"}
+		}
+		if state := judge(e, target); state != "" {
+			return Hop{TTL: ttl, State: state, Address: e.From, Space: space(e.From)}
+		}
+	}
+}
+
+// judge says what an echo means, "" that it means nothing. An ICMP error in the
+// target's own name shows that the target was reached.
+func judge(e Echo, target netip.Addr) string {
 	switch {
 	case !e.From.IsValid():
 	case e.From == target && (!e.ICMP || e.Type == unreachable):
-		return "reached", e.From
+		return "reached"
 	case e.ICMP && e.Type == timeExceeded && e.From != target:
-		return "router", e.From
+		return "router"
 	case e.ICMP && e.Type == unreachable:
-		return "unreachable", e.From
+		return "unreachable"
 	}
-	return "", netip.Addr{}
+	return ""
 }
 
 // tokenType is the attribute NATTEST-TOKEN of turnkey servers.

@@ -69,16 +69,18 @@ func (c *Config) search(ctx context.Context, local, gateway netip.Addr) (at *url
 	defer stop()
 	other := netip.Addr{}
 	buf := make([]byte, 2048)
-	for _, wait := range []time.Duration{firstWait, giveUp - firstWait} {
+	for i, wait := range []time.Duration{firstWait, giveUp - firstWait} {
 		conn.SetReadDeadline(time.Now().Add(wait))
 		if ctx.Err() != nil {
 			break
 		}
-		for _, to := range []netip.AddrPort{everybody, netip.AddrPortFrom(gateway, everybody.Port())} {
-			for _, what := range gatewayDevices {
-				// One of the two may have no way out.
-				_, _ = conn.WriteTo(searchFor(what, to), net.UDPAddrFromAddrPort(to))
-			}
+		// One of the ways may lead nowhere.
+		for _, what := range gatewayDevices {
+			_, _ = conn.WriteTo(searchFor(what, everybody), net.UDPAddrFromAddrPort(everybody))
+		}
+		if i == 0 {
+			to := netip.AddrPortFrom(gateway, everybody.Port())
+			_, _ = conn.WriteTo(searchFor(gatewayDevices[0], to), net.UDPAddrFromAddrPort(to))
 		}
 		for range 64 {
 			n, from, err := conn.ReadFrom(buf)
