@@ -15,6 +15,7 @@ import (
 
 	"turnkey/configs"
 	"turnkey/docs"
+	"turnkey/nattest/visitor"
 	"turnkey/signal"
 	"turnkey/signal/client"
 	"turnkey/stunsrv"
@@ -83,17 +84,18 @@ type server struct {
 	secret  secret // where the first of secrets came from
 	apiKey  secret
 
-	peers  *turnsrv.Peers
-	limit  *stunsrv.Limiter // of unauthenticated responses, STUN and TURN together
-	tokens *stunsrv.Tokens  // of NAT probes
-	stun   *stunPlaces
-	turn   *turnsrv.Server
-	signal *signal.Server
-	access *web.Access
-	http   *http.Server
-	ready  atomic.Bool
-	tested tested
-	retest chan struct{} // asks for a self test
+	peers   *turnsrv.Peers
+	limit   *stunsrv.Limiter // of unauthenticated responses, STUN and TURN together
+	tokens  *stunsrv.Tokens  // of NAT probes
+	stun    *stunPlaces
+	visitor *visitor.Server // the NAT test in a page
+	turn    *turnsrv.Server
+	signal  *signal.Server
+	access  *web.Access
+	http    *http.Server
+	ready   atomic.Bool
+	tested  tested
+	retest  chan struct{} // asks for a self test
 
 	failed chan error // a part that ended by itself
 	wg     sync.WaitGroup
@@ -119,6 +121,7 @@ func start(cfg configs.Config, log *slog.Logger) (*server, error) {
 		s.sockets.close()
 		return nil, err
 	}
+	s.visitor = s.newVisitor()
 	if s.turn, err = turnsrv.New(s.turnConfig()); err != nil {
 		s.sockets.close()
 		return nil, err
@@ -198,6 +201,8 @@ func (s *server) handler() http.Handler {
 			"GET /v1/ws":        s.signal,
 			"GET /turnkey.js":   client.Handler(),
 			"GET /nattest.json": http.HandlerFunc(s.probeDocument),
+			"POST /v1/nat":      s.visitor,
+			"POST /v1/nat/":     s.visitor,
 		},
 		Log: s.log,
 	})
@@ -248,6 +253,7 @@ func (s *server) run(ctx context.Context) error {
 // for every part. Sessions that the deadline cuts off are no failure.
 func (s *server) stop(ctx context.Context) error {
 	s.ready.Store(false)
+	s.visitor.Close()
 	down := make(chan error, 1)
 	go func() {
 		err := s.signal.Shutdown(ctx)

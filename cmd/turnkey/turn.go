@@ -30,6 +30,7 @@ func (s *server) turnConfig() turnsrv.Config {
 			Session: s.cfg.MaxSession,
 		},
 		Unauthenticated: s.limit.Allow,
+		Watch:           s.watch(),
 		Log:             s.log,
 	}
 }
@@ -40,7 +41,7 @@ func (s *server) stunConfig(conn net.PacketConn) stunsrv.Config {
 	if _, datagrams := conn.(*net.UDPConn); !datagrams {
 		return stunsrv.Config{Place: s.stun.ofStreams(conn), Limit: s.limit}
 	}
-	return stunsrv.Config{Place: s.stun.of(conn), Limit: s.limit, Tokens: s.tokens}
+	return stunsrv.Config{Place: s.stun.of(conn), Limit: s.limit, Tokens: s.tokens, Heard: s.heard(conn)}
 }
 
 // ipv6Relays says how IPv6 relays are made, or nil if this machine has no address

@@ -1,0 +1,65 @@
+package nattest
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Page is what a web page and its server saw together. It stands for the
+// sockets of Run, which a page does not have.
+type Page struct {
+	Server Server
+	Begun  time.Time
+	Took   time.Duration
+	Seen   netip.Addr // the page's address, as HTTP saw it; may be invalid
+	V4, V6 PageFamily
+	TURN   []URLReport // what came of each TURN URL
+}
+
+// PageFamily is what was seen over IPv4 or over IPv6.
+type PageFamily struct {
+	Why       string  // why nothing was tested, "" when something was
+	Trials    []Trial // of each peer connection. Local has the zero address where the browser hides it
+	Filtering PageFiltering
+}
+
+// PageFiltering is what came of the ICE checks that the server sent.
+type PageFiltering struct {
+	Tested   bool
+	Rounds   Rounds
+	BothSent bool           // checks came from another address of the server, too
+	Base     netip.AddrPort // the mapping towards the server's first address and port
+	After    netip.AddrPort // the mapping towards At, once that had sent unsolicited checks; invalid: not seen
+	At       netip.AddrPort
+}
+
+// Judge says of a page what Run says of the machine it runs on, by the same
+// rules and in the same words.
+func Judge(p Page) *Report {
+	r := &Report{Schema: 1, Time: p.Begun.UTC(), DurationMS: p.Took.Milliseconds(), Server: p.Server, TURN: pageRelay(p.TURN)}
+	r.conclude(p.V4.observation(), p.V6.observation(), true)
+	return r
+}
+
+func (f PageFamily) observation() observation {
+	return observation{why: f.Why, trials: f.Trials}
+}
+
+// pageRelay sums up what came of the URLs.
+func pageRelay(urls []URLReport) Relay {
+	r := Relay{State: NotTested, URLs: urls}
+	switch has := func(state string) bool {
+		return slices.ContainsFunc(urls, func(u URLReport) bool { return u.State == state })
+	}; {
+	case has("ok"):
+		r.State = "ok"
+	case has("failed"):
+		r.State = "failed"
+	case len(urls) == 0:
+		r.Why = errNoURL.Error()
+	default:
+		r.Why = "the page tested none of its URLs"
+	}
+	return r
+}
