@@ -72,7 +72,7 @@ func (g *gate) open(relays *relays, port uint16) (net.PacketConn, net.Addr, erro
 		relays.ports.release(port)
 		return nil, nil, err
 	}
-	g.opened = &relay{socket: asSocket(conn), peers: g.server.peers}
+	g.opened = &relay{socket: relaySocket(conn), peers: g.server.peers}
 	g.opened.whenEnded(func() { relays.ports.release(port) })
 	return g.opened, net.UDPAddrFromAddrPort(netip.AddrPortFrom(relays.Advertise(), port)), nil
 }
