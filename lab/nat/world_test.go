@@ -6,8 +6,14 @@ package nat
 
 import (
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/pion/stun/v3"
 
 	"turnkey/lab/netns"
 	"turnkey/lab/program"
@@ -18,11 +24,17 @@ func TestMain(m *testing.M) { program.Main(m) }
 // Addresses of the lab. They are documentation addresses, which no relay may
 // reach unless TURNKEY_ALLOW_PEERS says so.
 const (
-	server  = "203.0.113.10"
-	server2 = "203.0.113.11" // of the same machine
-	server6 = "2001:db8::10"
-	homeIP  = "192.168.1.2" // of a client behind a NAT
-	api     = server + ":8080"
+	server   = "203.0.113.10"
+	server2  = "203.0.113.11" // of the same machine
+	server6  = "2001:db8::10"
+	server62 = "2001:db8::11" // of the same machine
+	single   = "203.0.113.20" // of another machine, which has no second address
+	legacy   = "203.0.113.21" // of a third one, whose STUN is that of RFC 5389
+	homeIP   = "192.168.1.2"  // of a client behind a NAT
+	api      = server + ":8080"
+	both     = "turn.lab:8080" // server and server2
+	alone    = single + ":8080"
+	old      = legacy + ":8080" // speaks STUN and no more
 )
 
 const (
@@ -43,9 +55,52 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	n := netns.New(t)
 	w := &world{wan: n.Switch("internet"), machine: n.Host("server"), last: 100}
-	w.machine.Join(w.wan, "eth0", server+"/24", server2+"/24", server6+"/64")
-	w.serve(t, server, secret, "TURNKEY_PUBLIC_IP="+server, "TURNKEY_LISTEN="+strings.Join([]string{server, server2, server6}, ","))
+	w.machine.Join(w.wan, "eth0", server+"/24", server2+"/24", server6+"/64", server62+"/64")
+	w.serve(t, server, secret, "TURNKEY_PUBLIC_IP="+server, "TURNKEY_LISTEN="+strings.Join([]string{server, server2, server6, server62}, ","))
 	return w
+}
+
+// poor adds a server with one address.
+func (w *world) poor(t *testing.T) {
+	t.Helper()
+	machine := w.machine
+	w.machine = netns.New(t).Host("single")
+	w.machine.Join(w.wan, "eth0", single+"/24")
+	w.serve(t, single, secret, "TURNKEY_PUBLIC_IP="+single, "TURNKEY_LISTEN="+single)
+	w.machine = machine
+}
+
+// plain adds a server that knows no more than RFC 5389: it answers from
+// where it was asked, whatever the request says.
+func (w *world) plain(t *testing.T) {
+	t.Helper()
+	machine, ip := netns.New(t).Host("legacy"), legacy
+	machine.Join(w.wan, "eth0", ip+"/24")
+	for _, port := range []string{"3478", "3479"} {
+		conn := listen(t, machine, ip+":"+port)
+		go func() {
+			buf := make([]byte, 1500)
+			for {
+				n, from, err := conn.ReadFrom(buf)
+				if err != nil {
+					return
+				}
+				if m := (&stun.Message{Raw: buf[:n]}); m.Decode() == nil && m.Type == stun.BindingRequest {
+					at := from.(*net.UDPAddr)
+					answer := stun.MustBuild(stun.NewTransactionIDSetter(m.TransactionID), stun.BindingSuccess, &stun.XORMappedAddress{IP: at.IP, Port: at.Port})
+					_, _ = conn.WriteTo(answer.Raw, from)
+				}
+			}
+		}()
+	}
+}
+
+// throughIPv6 makes the API of the first server answer over IPv6, too.
+func (w *world) throughIPv6(t *testing.T) {
+	t.Helper()
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: api})
+	proxy.Transport = &http.Transport{DialContext: w.machine.Dial}
+	w.web(t, "["+server6+"]", proxy)
 }
 
 // serve starts turnkey with its HTTP on port 8080 of ip.
@@ -103,15 +158,4 @@ func (w *world) ipv6(h home) (client string) {
 	h.client.Route("default", "via", inner+"1")
 	w.machine.Route(inner+"/64", "via", outer)
 	return inner + "2"
-}
-
-// source is an nftables table of source NAT with these rules.
-func source(rules ...string) string {
-	return "table ip nat {\nchain post {\ntype nat hook postrouting priority srcnat\n" + strings.Join(rules, "\n") + "\n}\n}\n"
-}
-
-// filter is an nftables table that filters what passes (hook forward) or
-// comes in (hook input).
-func filter(hook string, rules ...string) string {
-	return "table inet filter {\nchain c {\ntype filter hook " + hook + " priority 0\n" + strings.Join(rules, "\n") + "\n}\n}\n"
 }

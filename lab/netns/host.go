@@ -68,6 +68,12 @@ func (h *Host) Sysctl(name, value string) {
 	h.must(h.Command(h.t.Context(), "sysctl", "-qw", name+"="+value))
 }
 
+// Run runs a command on h, such as ip or tc, to its end.
+func (h *Host) Run(name string, args ...string) {
+	h.t.Helper()
+	h.must(h.Command(h.t.Context(), name, args...))
+}
+
 // NFT adds the rules of an nftables script.
 func (h *Host) NFT(script string) {
 	h.t.Helper()
