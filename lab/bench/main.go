@@ -18,35 +18,57 @@ import (
 	"strings"
 )
 
-// measure is one thing that is measured of every server.
+// measure is what is measured of every server in one run.
 type measure struct {
-	name   string
+	name string
+	rows []row // what run returns
+	run  func(*server) ([]float64, error)
+}
+
+// row is one line of the table.
+type row struct {
 	title  string
 	unit   string
 	better string // more or less
-	run    func(*server) (float64, error)
 }
 
 func main() {
 	only := flag.String("only", "", "measure only this: rate, hold, relay or delay")
 	rounds := flag.Int("rounds", 5, "rounds that count")
-	held := flag.Int("held", 9000, "allocations that are held for the memory; server and load need a descriptor for each")
+	held := flag.Int("held", 10000, "allocations that are held for the memory; server and load need a descriptor for each")
 	flag.Parse()
-	if err := bench(*only, *rounds, *held); err != nil {
+	err := raise(*held + 100)
+	if err == nil {
+		err = bench(*only, *rounds, *held)
+	}
+	if err != nil {
 		slog.Error("benchmark", "error", err)
 		os.Exit(1)
 	}
 }
 
 func measures(held int) []measure {
+	each := func(what string) row {
+		return row{fmt.Sprintf(what+" of %d held allocations", held), "kB each", "less"}
+	}
 	return []measure{
-		{"rate", "allocations set up, with authentication", "per second", "more", func(s *server) (float64, error) { return s.rate(4000) }},
-		{"rate", "allocations set up, with authentication", "per CPU-second of the server", "more", func(s *server) (float64, error) { return s.ratePerCPU(4000) }},
-		{"hold", fmt.Sprintf("resident memory for %d held allocations", held), "kB each", "less", func(s *server) (float64, error) { return s.hold(held) }},
-		{"relay", "ChannelData relayed, 172 bytes, at 10000 a second", "packets per CPU-second", "more", func(s *server) (float64, error) { return s.relay(172) }},
-		{"relay", "ChannelData relayed, 1200 bytes, at 10000 a second", "packets per CPU-second", "more", func(s *server) (float64, error) { return s.relay(1200) }},
-		{"delay", "there and back through the relay, 172 bytes, p50", "µs", "less", func(s *server) (float64, error) { return s.delay(0.50) }},
-		{"delay", "there and back through the relay, 172 bytes, p99", "µs", "less", func(s *server) (float64, error) { return s.delay(0.99) }},
+		{"rate", []row{
+			{"allocations set up, with authentication", "per second", "more"},
+			{"allocations set up, with authentication", "per CPU-second of the server", "more"},
+		}, func(s *server) ([]float64, error) { return s.rate(4000) }},
+		{"hold", []row{
+			each("resident memory"),
+			each("kernel memory"),
+			each("resident memory, once a channel has carried a packet there and back,"),
+		}, func(s *server) ([]float64, error) { return s.hold(held) }},
+		{"relay", []row{{"ChannelData relayed, 172 bytes, at 10000 a second", "packets per CPU-second", "more"}},
+			func(s *server) ([]float64, error) { return s.relay(172) }},
+		{"relay", []row{{"ChannelData relayed, 1200 bytes, at 10000 a second", "packets per CPU-second", "more"}},
+			func(s *server) ([]float64, error) { return s.relay(1200) }},
+		{"delay", []row{
+			{"time that the relay adds there and back, 172 bytes, p50", "µs", "less"},
+			{"time that the relay adds there and back, 172 bytes, p99", "µs", "less"},
+		}, func(s *server) ([]float64, error) { return s.delay() }},
 	}
 }
 
@@ -65,33 +87,40 @@ func bench(only string, rounds, held int) error {
 		if only != "" && only != m.name {
 			continue
 		}
-		results := make([][]float64, len(kinds))
+		results := make([][2][]float64, len(m.rows)) // of each row, of each kind
 		for round := range rounds + 1 {
 			for i, k := range kinds {
-				v, err := once(k, m)
+				values, err := once(k, m)
 				if err != nil {
-					return fmt.Errorf("%s of %s: %w", m.title, k.name, err)
+					return fmt.Errorf("%s of %s: %w", m.name, k.name, err)
 				}
-				if round > 0 {
-					results[i] = append(results[i], v)
+				for j, v := range values {
+					if round > 0 {
+						results[j][i] = append(results[j][i], v)
+					}
 				}
 			}
 		}
-		a, b := median(results[0]), median(results[1])
-		ratio := a / b
-		if m.better == "less" {
-			ratio = b / a
+		for j, r := range m.rows {
+			r.print(results[j])
 		}
-		fmt.Printf("| %s | %s | %s | %s | %.2f |\n", m.title, m.unit, spread(results[0]), spread(results[1]), ratio)
 	}
 	return nil
 }
 
+func (r row) print(results [2][]float64) {
+	ratio := median(results[0]) / median(results[1])
+	if r.better == "less" {
+		ratio = 1 / ratio
+	}
+	fmt.Printf("| %s | %s | %s | %s | %.2f |\n", r.title, r.unit, spread(results[0]), spread(results[1]), ratio)
+}
+
 // once starts a server, measures it, and stops it.
-func once(k kind, m measure) (float64, error) {
+func once(k kind, m measure) ([]float64, error) {
 	s, err := k.start()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer s.stop()
 	return m.run(s)

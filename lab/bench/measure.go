@@ -38,48 +38,19 @@ func (s *server) setUp(n int) (time.Duration, error) {
 	return time.Since(start), <-failures
 }
 
-func (s *server) rate(n int) (float64, error) {
-	took, err := s.setUp(n)
-	return float64(n) / took.Seconds(), err
-}
-
-func (s *server) ratePerCPU(n int) (float64, error) {
+// rate returns how many allocations are set up a second, and a second of the
+// server's processor time.
+func (s *server) rate(n int) ([]float64, error) {
 	before, err := s.cpu()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	if _, err := s.setUp(n); err != nil {
-		return 0, err
+	took, err := s.setUp(n)
+	if err != nil {
+		return nil, err
 	}
 	after, err := s.cpu()
-	return float64(n) / (after - before).Seconds(), err
-}
-
-// hold makes n allocations, keeps them, and returns what each costs the server
-// in resident memory.
-func (s *server) hold(n int) (float64, error) {
-	before, err := s.resident()
-	if err != nil {
-		return 0, err
-	}
-	clients := make([]*client, 0, n)
-	defer func() {
-		for _, c := range clients {
-			c.Close()
-		}
-	}()
-	for i := range n {
-		c, err := dial(s)
-		if err != nil {
-			return 0, fmt.Errorf("client %d: %w", i, err)
-		}
-		clients = append(clients, c)
-		if err := c.allocate(); err != nil {
-			return 0, fmt.Errorf("allocation %d: %w", i, err)
-		}
-	}
-	after, err := s.resident()
-	return (after - before) / float64(n), err
+	return []float64{float64(n) / took.Seconds(), float64(n) / (after - before).Seconds()}, err
 }
 
 const (
@@ -89,10 +60,10 @@ const (
 
 // relay sends packets from a client to a peer at a fixed pace and returns how
 // many the server relays for a second of processor time. Nothing may be lost.
-func (s *server) relay(size int) (float64, error) {
+func (s *server) relay(size int) ([]float64, error) {
 	c, to, err := s.connect()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer c.Close()
 	defer to.Close()
@@ -110,13 +81,13 @@ func (s *server) relay(size int) (float64, error) {
 	}()
 	before, err := s.cpu()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	packet := data(size)
 	for start, sent := time.Now(), 0; sent < relayed; {
 		for due := int(time.Since(start).Seconds() * pace); sent < min(due, relayed); sent++ {
 			if _, err := c.Write(packet); err != nil {
-				return 0, err
+				return nil, err
 			}
 		}
 		time.Sleep(time.Millisecond) // the pace
@@ -124,45 +95,69 @@ func (s *server) relay(size int) (float64, error) {
 	n := <-received
 	after, err := s.cpu()
 	if n < relayed*99/100 {
-		return 0, fmt.Errorf("%d of %d packets lost", relayed-n, relayed)
+		return nil, fmt.Errorf("%d of %d packets lost", relayed-n, relayed)
 	}
-	return float64(n) / (after - before).Seconds(), err
+	return []float64{float64(n) / (after - before).Seconds()}, err
 }
 
-// delay returns a quantile of the time there and back to an echoing peer, in
-// microseconds, with a packet every two milliseconds.
-func (s *server) delay(quantile float64) (float64, error) {
+// delay returns what the relay adds to the time there and back to an echoing
+// peer, at p50 and at p99, in microseconds. Every two milliseconds a packet goes
+// through the relay, and one goes to the peer without it.
+func (s *server) delay() ([]float64, error) {
 	c, to, err := s.connect()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer c.Close()
 	defer to.Close()
-	go func() {
-		for b := make([]byte, 2000); ; {
-			n, from, err := to.ReadFromUDPAddrPort(b)
-			if err != nil {
-				return
-			}
-			_, _ = to.WriteToUDPAddrPort(b[:n], from)
-		}
-	}()
+	go echo(to)
+	direct, err := net.DialUDP("udp4", nil, to.LocalAddr().(*net.UDPAddr))
+	if err != nil {
+		return nil, err
+	}
+	defer direct.Close()
 	packet := data(172)
-	times := make([]float64, 0, 1000)
-	for range cap(times) {
-		start := time.Now()
-		if _, err := c.Write(packet); err != nil {
-			return 0, err
+	var relayed, straight []float64
+	for range 1500 {
+		for conn, times := range map[*net.UDPConn]*[]float64{c.UDPConn: &relayed, direct: &straight} {
+			took, err := trip(conn, packet)
+			if err != nil {
+				return nil, err
+			}
+			*times = append(*times, float64(took.Nanoseconds())/1000)
 		}
-		_ = c.SetReadDeadline(time.Now().Add(time.Second))
-		if _, err := c.Read(c.buf[:]); err != nil {
-			return 0, err
-		}
-		times = append(times, float64(time.Since(start).Microseconds()))
 		time.Sleep(2 * time.Millisecond) // the pace
 	}
+	added := func(q float64) float64 { return quantile(relayed, q) - quantile(straight, q) }
+	return []float64{added(0.50), added(0.99)}, nil
+}
+
+// trip sends a packet and waits for the one that comes back.
+func trip(conn *net.UDPConn, packet []byte) (time.Duration, error) {
+	var b [1600]byte
+	start := time.Now()
+	if _, err := conn.Write(packet); err != nil {
+		return 0, err
+	}
+	_ = conn.SetReadDeadline(start.Add(time.Second))
+	_, err := conn.Read(b[:])
+	return time.Since(start), err
+}
+
+func quantile(times []float64, q float64) float64 {
 	slices.Sort(times)
-	return times[int(quantile*float64(len(times)-1))], nil
+	return times[int(q*float64(len(times)-1))]
+}
+
+// echo returns what a peer gets, until it is closed.
+func echo(peer *net.UDPConn) {
+	for b := make([]byte, 2000); ; {
+		n, from, err := peer.ReadFromUDPAddrPort(b)
+		if err != nil {
+			return
+		}
+		_, _ = peer.WriteToUDPAddrPort(b[:n], from)
+	}
 }
 
 // connect returns a client with a channel to a peer.

@@ -115,20 +115,6 @@ func (s *server) cpu() (time.Duration, error) {
 	return time.Duration(user+system) * tick, errors.Join(err1, err2)
 }
 
-// resident returns the resident memory of the server, in kB.
-func (s *server) resident() (float64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			return strconv.ParseFloat(strings.Fields(rest)[0], 64)
-		}
-	}
-	return 0, errors.New("no VmRSS in /proc/PID/status")
-}
-
 // peer is a socket on loopback that is no client.
 func peer() (*net.UDPConn, error) {
 	return net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 3)})
