@@ -104,17 +104,17 @@ func TestRespondIgnoresWhatIsNotItsOwn(t *testing.T) {
 	early := build(t, stun.BindingRequest, raw(stun.AttrFingerprint, 4), raw(stun.AttrSoftware, 4))
 	binary.BigEndian.PutUint32(early[24:], crc32.ChecksumIEEE(early[:20])^fingerprintXOR)
 	for name, b := range map[string][]byte{
-		"empty":                    {},
-		"short":                    good[:19],
-		"indication without cookie":           badCookie,
-		"length beyond the end":    badLength,
-		"trailing bytes":           append(append([]byte(nil), good...), 0, 0, 0, 0),
-		"attribute beyond the end": append(append([]byte(nil), good[:2]...), append([]byte{0, 4}, append(append([]byte(nil), good[4:]...), 0x80, 0x22, 0xFF, 0xFF)...)...),
-		"wrong FINGERPRINT":        badFingerprint,
-		"FINGERPRINT not last":     early,
-		"indication":               build(t, stun.NewType(stun.MethodBinding, stun.ClassIndication)),
-		"success":                  build(t, stun.BindingSuccess),
-		"Allocate":                 build(t, stun.NewType(stun.MethodAllocate, stun.ClassRequest)),
+		"empty":                     {},
+		"short":                     good[:19],
+		"indication without cookie": badCookie,
+		"length beyond the end":     badLength,
+		"trailing bytes":            append(append([]byte(nil), good...), 0, 0, 0, 0),
+		"attribute beyond the end":  append(append([]byte(nil), good[:2]...), append([]byte{0, 4}, append(append([]byte(nil), good[4:]...), 0x80, 0x22, 0xFF, 0xFF)...)...),
+		"wrong FINGERPRINT":         badFingerprint,
+		"FINGERPRINT not last":      early,
+		"indication":                build(t, stun.NewType(stun.MethodBinding, stun.ClassIndication)),
+		"success":                   build(t, stun.BindingSuccess),
+		"Allocate":                  build(t, stun.NewType(stun.MethodAllocate, stun.ClassRequest)),
 	} {
 		if got := Respond(nil, b, client, &Site{}, nil).Message; got != nil {
 			t.Errorf("%s: answered with %x", name, got)

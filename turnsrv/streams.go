@@ -294,6 +294,15 @@ func (s *streams) Close() error {
 	return err
 }
 
+// Local returns the address that a client has connected to, which that of the
+// listener need not tell, or the zero AddrPort.
+func (s *streams) Local(client netip.AddrPort) netip.AddrPort {
+	if c := s.conn(client); c != nil {
+		return addrPort(c.LocalAddr())
+	}
+	return netip.AddrPort{}
+}
+
 func (s *streams) LocalAddr() net.Addr              { return s.listener.Addr() }
 func (s *streams) SetDeadline(time.Time) error      { return nil }
 func (s *streams) SetReadDeadline(time.Time) error  { return nil }

@@ -117,10 +117,16 @@ func (p *stunPlaces) of(conn net.PacketConn) func(netip.AddrPort) *stunsrv.Place
 // ofStreams returns where the connections of a listener are, of which there is
 // no alternate: nothing listens for connections on TURNKEY_ALT_PORT.
 func (p *stunPlaces) ofStreams(conn net.PacketConn) func(netip.AddrPort) *stunsrv.Place {
-	at := localAddr(conn)
-	return func(netip.AddrPort) *stunsrv.Place {
+	streams, ok := conn.(interface {
+		Local(client netip.AddrPort) netip.AddrPort
+	})
+	if !ok {
+		return nil
+	}
+	return func(client netip.AddrPort) *stunsrv.Place {
+		at := streams.Local(client)
 		own, known := (*p.seen.Load())[at.Addr()]
-		if !known { // a wildcard
+		if !known {
 			return nil
 		}
 		return &stunsrv.Place{Site: stunsrv.Site{netip.AddrPortFrom(own.addr, at.Port())}}
