@@ -104,17 +104,34 @@ func (p *Peers) checkOne(addr netip.Addr, port uint16, anyPort bool) string {
 			return "own address outside RELAY_PORTS"
 		}
 	}
-	special := specialV6[:]
-	if addr.Is4() {
-		special = specialV4[:]
-	}
-	for i := range special {
-		if special[i].prefix.Contains(addr) {
-			return special[i].name
+	for _, s := range specialNear(addr) {
+		if s.prefix.Contains(addr) {
+			return s.name
 		}
 	}
 	return ""
 }
+
+// specialNear returns the special-purpose prefixes that may hold addr: those of
+// its first byte. Every packet is looked at, and most have none.
+func specialNear(addr netip.Addr) []special {
+	if addr.Is4() {
+		return specialV4ByByte[addr.As4()[0]]
+	}
+	return specialV6ByByte[addr.As16()[0]]
+}
+
+func byFirstByte(all []special) (index [256][]special) {
+	for _, s := range all {
+		first := int(s.prefix.Addr().AsSlice()[0])
+		for i := range 1 << max(0, 8-s.prefix.Bits()) {
+			index[first+i] = append(index[first+i], s)
+		}
+	}
+	return index
+}
+
+var specialV4ByByte, specialV6ByByte = byFirstByte(specialV4[:]), byFirstByte(specialV6[:])
 
 // embedded returns the IPv4 address that an IPv6 address carries. NAT64 prefixes
 // other than the well-known one cannot be recognised.

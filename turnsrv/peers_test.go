@@ -2,6 +2,7 @@ package turnsrv
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 )
 
@@ -81,6 +82,42 @@ func TestPeers(t *testing.T) {
 		if got := tt.peers.Permission(peer); (got == "") != tt.send {
 			t.Errorf("%s: permission for %s: got %q, want permitted %v", tt.name, tt.peer, got, tt.send)
 		}
+	}
+}
+
+// Every special-purpose prefix holds from its first address to its last, and no
+// further.
+func TestSpecialPrefixesHoldWhollyAndNoMore(t *testing.T) {
+	holds := func(a netip.Addr) bool {
+		all := specialV6[:]
+		if a.Is4() {
+			all = specialV4[:]
+		}
+		return slices.ContainsFunc(all, func(s special) bool { return s.prefix.Contains(a) })
+	}
+	p, seen := &Peers{}, 0
+	for _, s := range slices.Concat(specialV4[:], specialV6[:]) {
+		first := s.prefix.Addr()
+		last := first.AsSlice()
+		for bit := s.prefix.Bits(); bit < 8*len(last); bit++ {
+			last[bit/8] |= 0x80 >> (bit % 8)
+		}
+		end, _ := netip.AddrFromSlice(last)
+		middle := slices.Clone(last)
+		middle[len(middle)-1] ^= 1
+		inside, _ := netip.AddrFromSlice(middle)
+		for _, a := range []netip.Addr{first.Prev(), first, inside, end, end.Next()} {
+			if !a.IsValid() { // before the first of all, or after the last
+				continue
+			}
+			seen++
+			if got := p.Send(netip.AddrPortFrom(a, 80)); (got != "") != holds(a) {
+				t.Errorf("%v, near %s: got %q, want denied %v", a, s.name, got, holds(a))
+			}
+		}
+	}
+	if seen < 4*(len(specialV4)+len(specialV6)) {
+		t.Errorf("looked at %d addresses only", seen)
 	}
 }
 
