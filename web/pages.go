@@ -84,6 +84,10 @@ func (s *server) pages() {
 	s.mux.HandleFunc("GET /call", func(w http.ResponseWriter, _ *http.Request) {
 		s.show(w, call, page{Title: "turnkey call", Docs: docs})
 	})
+	nat := template.Must(template.ParseFS(files, "pages/layout.html", "pages/nat.html"))
+	s.mux.HandleFunc("GET /nat", func(w http.ResponseWriter, _ *http.Request) {
+		s.show(w, nat, page{Title: "turnkey NAT test", Docs: docs})
+	})
 	for _, d := range docs {
 		show := func(w http.ResponseWriter, _ *http.Request) {
 			s.show(w, reading, page{Title: d.Title + " - turnkey", Docs: docs, Doc: d})

@@ -9,6 +9,7 @@
 //	GET  /metrics       for Prometheus: this host, or the API key
 //	GET  /v1/sessions   the live TURN sessions; DELETE ends them: the API key
 //	GET  /call          the call page; its room stands behind #
+//	GET  /nat           the NAT test of a browser; its server's half is a route
 //	GET  /docs/NAME     the documentation
 //
 // [New] makes the handler; what runs behind it (credentials, status, more

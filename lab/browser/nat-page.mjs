@@ -1,0 +1,38 @@
+// Opens the NAT page and waits until it has a report, or says why not.
+//
+// Input: url (of the page), browser, mdns (false: the browser shows its
+// addresses), views: [{width, height, scheme, shot}] to take pictures of.
+// Result: the report, what the page shows, and what the console complains of.
+import { launch, openPage, run, screenshot } from './driver.mjs';
+
+const usual = /^The Cross-Origin-Opener-Policy header has been ignored/;
+
+run(async ({ url, browser: name, mdns = true, views = [] }) => {
+  const browser = await launch(name, { mdns });
+  const page = await openPage(browser, 'about:blank', views[0] ?? {});
+  const errors = [];
+  page.on('console', (m) => { if (m.type() === 'error' && !usual.test(m.text())) errors.push(m.text()); });
+  page.on('pageerror', (err) => errors.push(err.message));
+  const begun = Date.now();
+  await page.goto(url);
+  await page.waitForFunction(() => globalThis.natReport?.() || !document.getElementById('problem').hidden, { timeout: 20_000 });
+  const took = Date.now() - begun;
+  const got = await page.evaluate(() => globalThis.natReport() ?? { problem: document.getElementById('problem').textContent });
+  const copied = await page.evaluate(copy);
+  for (const { width, height, scheme, shot } of views) {
+    await page.setViewport({ width, height });
+    if (scheme && name === 'chromium') await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
+    await page.evaluate(() => new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)); }));
+    await screenshot(page, shot);
+  }
+  return { ...got, took, errors, copied };
+});
+
+// copy presses the button and returns what a person could paste.
+function copy() {
+  let text = '';
+  document.execCommand = () => { text = document.activeElement.value ?? ''; return true; };
+  if (navigator.clipboard) Object.defineProperty(navigator, 'clipboard', { value: { writeText: async (t) => { text = t; } } });
+  document.getElementById('copy').click();
+  return new Promise((resolve) => { setTimeout(() => resolve(text), 100); });
+}

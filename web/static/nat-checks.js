@@ -1,0 +1,60 @@
+// Filtering: the server sends ICE checks to a peer connection of this page from
+// its other ports and addresses; those that come through are answered by the
+// browser itself. The page only introduces the two, and sends where it is told.
+
+import { offer, pause } from "./nat-gather.js";
+
+const limit = 2500; // ms, for the Allocate that proves our address to the server
+
+/**
+ * @param {RTCIceServer} server  TURN over UDP at the server's first address
+ * @param {(path: string, body?: object) => Promise<object>} post
+ * @returns {Promise<{rounds?: object, skipped?: string}>}
+ */
+export async function filtering(server, post) {
+  const pc = new RTCPeerConnection({ iceServers: [server] });
+  try {
+    const allocated = relayCandidate(pc);
+    await offer(pc);
+    if (!(await Promise.race([allocated, pause(limit)]))) return { skipped: "no way to the server's TURN over UDP" };
+    const { sdp } = pc.localDescription;
+    const own = await post("checks", { ufrag: line(sdp, "ice-ufrag"), pwd: line(sdp, "ice-pwd") });
+    await pc.setRemoteDescription({ type: "answer", sdp: answer(sdp, own) });
+    await send(pc, own.candidates);
+    const { candidates, rounds } = await post("rounds");
+    await send(pc, candidates);
+    await post("disturb");
+    return { rounds };
+  } finally {
+    pc.close();
+  }
+}
+
+// relayCandidate resolves to whether there is one.
+function relayCandidate(pc) {
+  return new Promise((resolve) => {
+    pc.addEventListener("icecandidate", ({ candidate }) => {
+      if (!candidate) resolve(false);
+      else if (candidate.type === "relay") resolve(true);
+    });
+  });
+}
+
+const line = (sdp, name) => sdp.match(new RegExp(`^a=${name}:(.*)$`, "m"))[1].trim();
+
+// answer accepts the offer in the server's name. Nobody holds the key of its
+// fingerprint, and nothing is ever connected.
+function answer(sdp, { ufrag, pwd }) {
+  const mid = line(sdp, "mid");
+  return ["v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0", `a=group:BUNDLE ${mid}`,
+    "m=application 9 UDP/DTLS/SCTP webrtc-datachannel", "c=IN IP4 0.0.0.0", `a=mid:${mid}`, `a=ice-ufrag:${ufrag}`, `a=ice-pwd:${pwd}`,
+    `a=fingerprint:sha-256 ${Array(32).fill("00").join(":")}`, "a=setup:passive", "a=sctp-port:5000", ""].join("\r\n");
+}
+
+// send makes the browser send checks to these addresses of the server.
+async function send(pc, addresses) {
+  for (const [i, text] of addresses.entries()) {
+    const [, ip, port] = text.match(/^\[?([^\]]*)\]?:(\d+)$/);
+    await pc.addIceCandidate({ candidate: `candidate:${port} 1 udp ${2130706431 - i} ${ip} ${port} typ host`, sdpMid: line(pc.localDescription.sdp, "mid") });
+  }
+}
