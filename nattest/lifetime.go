@@ -30,6 +30,23 @@ type Timer struct {
 	Unsteady bool    `json:"unsteady"`         // some mappings were gone sooner than others
 }
 
+// String says between which idle times a mapping ends, in seconds.
+func (t Timer) String() string {
+	var s string
+	switch {
+	case t.Dead == 0:
+		s = fmt.Sprintf("%g s at least", t.Alive)
+	case t.Alive == 0:
+		s = fmt.Sprintf("less than %g s", t.Dead)
+	default:
+		s = fmt.Sprintf("%g to %g s", t.Alive, t.Dead)
+	}
+	if t.Unsteady {
+		s += " (some less)"
+	}
+	return s
+}
+
 // idle lists the idle times that are tried: close together around the timers
 // that NATs have (30 s, 1, 2, 3, 5 min), and else a quarter apart.
 var idle = [...]time.Duration{2e9, 3e9, 4e9, 5e9, 7e9, 9e9, 11e9, 13e9, 16e9, 20e9, 25e9, 29e9, 32e9, 40e9, 50e9, 58e9, 63e9, 80e9, 100e9, 118e9, 124e9, 150e9, 178e9, 186e9, 240e9, 295e9, 310e9, 400e9, 500e9, 600e9}

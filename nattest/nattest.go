@@ -19,6 +19,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -92,10 +93,14 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// ExitCode is what the process should return: 2 usage, 5 server unreachable.
+// ExitCode is what the process should return: 2 usage, 4 interrupted, 5 server
+// unreachable.
 func (e *Error) ExitCode() int {
-	if e.Usage {
+	switch {
+	case e.Usage:
 		return 2
+	case errors.Is(e.Err, context.Canceled):
+		return 4
 	}
 	return 5
 }

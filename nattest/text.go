@@ -61,6 +61,34 @@ func (l lines) print(w io.Writer, title string) {
 	io.WriteString(w, title+"\n"+strings.Join(l, "\n")+"\n")
 }
 
+// section is a part of the text. Where there are too many lines, those that
+// matter least are left out first.
+type section struct {
+	matters int
+	lines
+}
+
+// fit leaves out lines until at most room are left, and counts them.
+func fit(all []section, room int) (kept lines, left int) {
+	for ; ; left++ {
+		n, least := 0, -1
+		for i, s := range all {
+			n += len(s.lines)
+			if len(s.lines) > 0 && (least < 0 || s.matters <= all[least].matters) {
+				least = i
+			}
+		}
+		if n <= room || least < 0 {
+			break
+		}
+		all[least].lines = all[least].lines[:len(all[least].lines)-1]
+	}
+	for _, s := range all {
+		kept = append(kept, s.lines...)
+	}
+	return kept, left
+}
+
 var titles = map[string]string{
 	notRequired: "RELAY NOT REQUIRED",
 	unlikely:    "RELAY UNLIKELY TO BE NEEDED",
@@ -72,19 +100,44 @@ var titles = map[string]string{
 // WriteText writes the report for a person: the verdict, then at most 20 lines
 // of 80 columns (a long URL may exceed them).
 func (r *Report) WriteText(w io.Writer) {
-	var l lines
+	l, left := fit(r.sections(), maxLines)
+	if left > 0 {
+		l, left = fit(r.sections(), maxLines-1)
+		l = append(l, fmt.Sprintf("  (%d more %s: see -verbose)", left, plural(left, "line")))
+	}
+	l.print(w, r.title())
+}
+
+// sections is the text below the title.
+func (r *Report) sections() []section {
+	all := make([]section, 8)
+	s := all
+	next := func(matters int) *lines {
+		l := &s[0].lines
+		s[0].matters, s = matters, s[1:]
+		return l
+	}
+	l := next(9)
 	l.add("why", r.Verdict.Reason)
 	l.add("peers", r.Verdict.Scope)
 	l.add("do", r.Verdict.Advice)
-	r.V4.write(&l, "IPv4")
-	r.V6.write(&l, "IPv6")
-	r.TURN.write(&l)
-	label := "note"
+	r.V4.write(next(8), "IPv4")
+	r.V4.writeOptIn(next(4))
+	r.V6.write(next(5), "IPv6")
+	r.V6.writeOptIn(next(3))
+	r.TURN.write(next(7))
+	l = next(6)
+	if r.Around != nil {
+		for _, line := range r.Around.Lines() {
+			l.add(line.Label, line.Text)
+		}
+	}
+	l, label := next(2), "note"
 	for _, note := range slices.Concat(r.Verdict.Caveats, r.Server.Notes) {
 		l.add(label, note)
 		label = ""
 	}
-	l.print(w, r.title())
+	return all
 }
 
 // title is the verdict in one line.
@@ -131,7 +184,7 @@ func mappingName(f *Family) string {
 
 func (f *Family) write(l *lines, label string) {
 	switch f.UDP {
-	case "not_tested":
+	case NotTested:
 		l.add(label, "not tested: "+f.Why)
 		return
 	case "blocked":
@@ -148,7 +201,14 @@ func (f *Family) write(l *lines, label string) {
 	if f.Mapping.Behavior != Unknown {
 		name += fmt.Sprintf(" (confidence %s: %d %s)", f.Mapping.Level, len(f.Trials), plural(len(f.Trials), "socket"))
 	}
+	if f.NAT64 == "yes" {
+		name += ", through a NAT64"
+	}
 	l.add(label, name)
+	l.add("", f.filteringName())
+	if f.Classic != "" {
+		l.add("", fmt.Sprintf("known as %q (RFC 3489)", f.Classic))
+	}
 	if len(f.Trials) > 0 && len(f.Mapped) > 0 {
 		seen := fmt.Sprintf("%s is seen as %s", f.Trials[0].Local.Addr(), f.Mapped[0].Address)
 		if n := len(f.Mapped) - 1; n > 0 {
@@ -160,7 +220,24 @@ func (f *Family) write(l *lines, label string) {
 	if f.RTTMS > 0 {
 		answers += fmt.Sprintf("; %.1f ms", f.RTTMS)
 	}
+	if f.Loss >= 0.005 {
+		answers += fmt.Sprintf("; %.0f %% of the requests unanswered", 100*f.Loss)
+	}
 	l.add("", answers)
+}
+
+// filteringName is the filtering in words.
+func (f *Family) filteringName() string {
+	g := f.Filtering
+	switch {
+	case g.Behavior == NotTested:
+		return "filtering not tested"
+	case g.Behavior != Unknown:
+		return fmt.Sprintf("%s filtering (confidence %s: %d %s)", g.Behavior, g.Level, g.Rounds.Sent, plural(g.Rounds.Sent, "round"))
+	case len(g.Possible) > 0 && len(g.Possible) < 3:
+		return strings.Join(g.Possible, " or ") + " filtering"
+	}
+	return "filtering unknown"
 }
 
 // answers says how many of the sockets each endpoint answered.
@@ -195,7 +272,13 @@ func plural(n int, s string) string {
 func (r *Relay) write(l *lines) {
 	switch r.State {
 	case "ok":
-		l.add("TURN", "works: a packet went from relay to relay and back")
+		var over []string
+		for _, u := range r.URLs {
+			if u.State == "ok" {
+				over = append(over, fmt.Sprintf("%s (%.1f ms)", u.transport(), u.RTTMS))
+			}
+		}
+		l.add("TURN", "works, relay to relay and back: "+strings.Join(over, ", "))
 	case "failed":
 		l.add("TURN", "DOES NOT WORK over any URL")
 	default:
@@ -203,15 +286,40 @@ func (r *Relay) write(l *lines) {
 	}
 	for _, u := range r.URLs {
 		switch u.State {
-		case "ok":
-			l.row("", u.URL, fmt.Sprintf("%.1f ms", u.RTTMS))
 		case "failed":
 			l.row("", u.URL, "FAILED")
 			l.more("at " + u.Failed + ": " + u.Reason)
 			l.more(u.Hint)
-		default:
+		case NotTested:
 			l.row("", u.URL, "not tested")
 			l.more(u.Reason)
 		}
 	}
+}
+
+// writeOptIn writes what the tests that were asked for have found.
+func (f *Family) writeOptIn(l *lines) {
+	tell := func(what, state, why, found string) {
+		switch {
+		case why == "" && state == NotTested: // not asked for
+		case state == NotTested, state == Unknown:
+			l.add("", what+" "+words(state)+": "+why)
+		default:
+			l.add("", found)
+		}
+	}
+	hairpin := "hairpinning: no, packets to the own public address are refused"
+	if h := f.Hairpin; h.State == "yes" {
+		hairpin = fmt.Sprintf("hairpinning: yes, with %s source %s", h.Source, h.From)
+	}
+	tell("hairpinning", f.Hairpin.State, f.Hairpin.Why, hairpin)
+	life := f.Lifetime
+	tell("lifetime", life.State, life.Why, fmt.Sprintf("an idle mapping lives %s; one in steady use %s", life.OneShot, life.Stream))
+	frag := f.Fragments
+	tell("fragments", frag.State, frag.Why, fmt.Sprintf("fragments (datagrams of %d bytes): out %s, in %s", frag.Bytes, words(frag.Outbound), words(frag.Inbound)))
+	gateway := "no gateway rewrites addresses inside packets"
+	if a := f.ALG; a.State == "yes" {
+		gateway = fmt.Sprintf("a gateway rewrites addresses inside packets (ALG): in requests %s, in answers %s", a.Outbound, a.Inbound)
+	}
+	tell("gateway", f.ALG.State, f.ALG.Why, gateway)
 }

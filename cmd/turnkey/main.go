@@ -53,17 +53,18 @@ type call struct {
 type command struct {
 	name, args, does string
 	run              func(*call) error
+	help             string // more for -h, may be ""
 }
 
 func commands() []command {
 	return []command{
-		{"serve", "[-check] [-json]", "run the server", serve},
-		{"creds", "[-ttl DURATION] [-json] [LABEL]", "print ICE servers with a fresh credential", creds},
-		{"token", "[-room ROOM] [-subject NAME] [-ttl DURATION] [-json]", "print a token that stands in for the API key", token},
-		{"nattest", "[-key KEY] [-json] HOST", "say whether this network needs a relay, and why", natTest},
-		{"check", "[-key KEY] [-json] [HOST]", "say whether a server, or the one here, does what it advertises", check},
-		{"config", "[-json]", "list every setting with its value and meaning", config},
-		{"version", "[-json]", "print the version", version},
+		{"serve", "[-check] [-json]", "run the server", serve, ""},
+		{"creds", "[-ttl DURATION] [-json] [LABEL]", "print ICE servers with a fresh credential", creds, ""},
+		{"token", "[-room ROOM] [-subject NAME] [-ttl DURATION] [-json]", "print a token that stands in for the API key", token, ""},
+		{"nattest", "[FLAGS] HOST [HOST2]", "say whether this network needs a relay, and why", natTest, natTestHelp},
+		{"check", "[-key KEY] [-json] [HOST]", "say whether a server, or the one here, does what it advertises", check, checkHelp},
+		{"config", "[-json]", "list every setting with its value and meaning", config, ""},
+		{"version", "[-json]", "print the version", version, ""},
 	}
 }
 
@@ -115,8 +116,8 @@ func report(stderr io.Writer, cmd command, err error) int {
 		return exitUsage
 	}
 	fmt.Fprintf(stderr, "turnkey %s: %v\n", cmd.name, err)
-	if errors.As(err, &probe) && cmd.name == "nattest" || probe != nil && probe.Usage {
-		return probe.ExitCode()
+	if errors.As(err, &probe) {
+		return probeExit(cmd.name, probe)
 	}
 	return exitFailure
 }
@@ -146,13 +147,14 @@ func (c *call) flags(name string, most int, define func(*flag.FlagSet)) ([]strin
 	var operands []string
 	for args := c.args; ; {
 		if err := set.Parse(args); errors.Is(err, flag.ErrHelp) {
+			set.SetOutput(c.stdout)
 			for _, cmd := range commands() {
 				if cmd.name == name {
 					fmt.Fprintf(c.stdout, "turnkey %s %s\n%s.\n", cmd.name, cmd.args, cmd.does)
+					set.PrintDefaults()
+					io.WriteString(c.stdout, cmd.help)
 				}
 			}
-			set.SetOutput(c.stdout)
-			set.PrintDefaults()
 			return nil, err
 		} else if err != nil {
 			return nil, usageError{err}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,51 +17,113 @@ type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
+// probe is one run of nattest or check: what both have in common.
+type probe struct {
+	*call
+	name string
+	cfg  nattest.Config
+	json bool
+}
+
+// newProbe reads the command line: the flags of both commands, those that
+// define adds, and at most most servers.
+func (c *call) newProbe(name string, most int, define func(*flag.FlagSet, *nattest.Config)) (p *probe, hosts []string, err error) {
+	var dialer net.Dialer
+	var listener net.ListenConfig
+	p = &probe{call: c, name: name, cfg: nattest.Config{
+		Key: c.environ["TURNKEY_API_KEY"], ListenPacket: listener.ListenPacket, DialContext: dialer.DialContext, Around: natSystem(),
+	}}
+	hosts, err = c.flags(name, most, func(f *flag.FlagSet) {
+		f.StringVar(&p.cfg.Key, "key", p.cfg.Key, "API `KEY` or token for the server's credentials; default $TURNKEY_API_KEY")
+		jsonFlag(f, &p.json)
+		if define != nil {
+			define(f, &p.cfg)
+		}
+	})
+	return p, hosts, err
+}
+
+// errNoServer is a command line without one.
+var errNoServer = &nattest.Error{Usage: true, Reason: "which server?", Hint: "give a host, host:port of HTTP, or URL"}
+
 // probeReport is what nattest and check have to say.
 type probeReport interface {
 	WriteText(io.Writer)
 	ExitCode() int
 }
 
-// probe runs one of the two probes against the server that is named.
-func probe[R probeReport](c *call, name string, run func(context.Context, nattest.Config) (R, error)) error {
-	var asJSON bool
-	key := c.environ["TURNKEY_API_KEY"]
-	hosts, err := c.flags(name, 1, func(f *flag.FlagSet) {
-		f.StringVar(&key, "key", key, "API key or token for the server's credentials; default $TURNKEY_API_KEY")
-		jsonFlag(f, &asJSON)
-	})
+// print prints a report, and returns its exit code as an error.
+func (p *probe) print(r probeReport, text func(io.Writer)) error {
+	if p.json {
+		if err := p.printJSON(r); err != nil {
+			return err
+		}
+	} else {
+		text(p.stdout)
+	}
+	return exitCode(r.ExitCode())
+}
+
+func exitCode(code int) error {
+	if code == exitOK {
+		return nil
+	}
+	return exitError(code)
+}
+
+// fault is what there is instead of a report, in JSON.
+type fault struct {
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// noReport returns err, or tells it as JSON for a program to read. The exit
+// code is the same.
+func (p *probe) noReport(err error) error {
+	var e *nattest.Error
+	if !p.json || !errors.As(err, &e) {
+		return err
+	}
+	if err := p.printJSON(map[string]fault{"error": {e.Reason, e.Hint}}); err != nil {
+		return err
+	}
+	return exitError(probeExit(p.name, e))
+}
+
+// probeExit is the exit code where there is no report. That of check is 1 or 2.
+func probeExit(name string, e *nattest.Error) int {
+	if name == "check" && !e.Usage {
+		return exitFailure
+	}
+	return e.ExitCode()
+}
+
+const checkHelp = `
+Without HOST: the server that the settings of this environment describe. Run it
+from somewhere else, too: only from there are firewalls seen.
+
+Exit code: 0 nothing that was tested failed, 1 something failed, 2 usage.
+`
+
+// check says whether a server does what it advertises.
+func check(c *call) error {
+	p, hosts, err := c.newProbe("check", 1, nil)
 	if err != nil {
 		return err
 	}
-	if len(hosts) == 0 && name == "check" {
+	if len(hosts) == 0 {
 		host, own, err := c.ownServer()
 		if err != nil {
 			return err
 		}
-		hosts, key = []string{host}, cmp.Or(key, own)
+		hosts, p.cfg.Key = []string{host}, cmp.Or(p.cfg.Key, own)
 	}
-	if len(hosts) == 0 {
-		return c.noReport(name, asJSON, &nattest.Error{Usage: true, Reason: "which server?", Hint: "give a host, host:port of HTTP, or URL"})
-	}
-	var dialer net.Dialer
-	var listener net.ListenConfig
-	report, err := run(c.ctx, nattest.Config{
-		Host: hosts[0], Key: key, Log: nil,
-		ListenPacket: listener.ListenPacket, DialContext: dialer.DialContext, Around: natSystem(),
-	})
+	p.cfg.Host = hosts[0]
+	r, err := nattest.Check(c.ctx, p.cfg)
 	if err != nil {
-		return c.noReport(name, asJSON, err)
+		return p.noReport(err)
 	}
-	if asJSON {
-		err = c.printJSON(report)
-	} else {
-		report.WriteText(c.stdout)
-	}
-	if code := report.ExitCode(); err == nil && code != exitOK {
-		return exitError(code)
-	}
-	return err
+	return p.print(r, r.WriteText)
 }
 
 // ownServer returns where the server of this environment serves HTTP, and the
@@ -81,30 +142,3 @@ func (c *call) ownServer() (url, key string, err error) {
 	}
 	return localURL(cfg.HTTP), key, nil
 }
-
-// noReport returns err, or tells it as JSON for a program to read. The exit
-// code is the same.
-func (c *call) noReport(name string, asJSON bool, err error) error {
-	var e *nattest.Error
-	if !asJSON || !errors.As(err, &e) {
-		return err
-	}
-	type fault struct {
-		Message string `json:"message"`
-		Hint    string `json:"hint,omitempty"`
-	}
-	if err := c.printJSON(map[string]fault{"error": {e.Reason, e.Hint}}); err != nil {
-		return err
-	}
-	if name == "check" && !e.Usage {
-		return exitError(exitFailure)
-	}
-	return exitError(e.ExitCode())
-}
-
-// natTest says how the NAT in front of this machine behaves and whether a
-// relay is needed.
-func natTest(c *call) error { return probe(c, "nattest", nattest.Run) }
-
-// check says whether a server does what it advertises.
-func check(c *call) error { return probe(c, "check", nattest.Check) }
