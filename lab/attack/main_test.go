@@ -30,6 +30,7 @@ func TestMain(m *testing.M) { program.Main(m) }
 // Addresses of the lab.
 const (
 	serverIP   = "203.0.113.10"
+	serverIP2  = "203.0.113.11" // of the same machine; no alternate unless a test says so
 	clientIP   = "203.0.113.20"
 	peerIP     = "203.0.113.30"
 	attackerIP = "203.0.113.66"
@@ -45,7 +46,7 @@ type world struct {
 	peer                     net.Addr
 }
 
-func start(t *testing.T) world {
+func start(t *testing.T, env ...string) world {
 	t.Helper()
 	n := netns.New(t)
 	wan := n.Switch("wan")
@@ -54,14 +55,15 @@ func start(t *testing.T) world {
 	for h, ip := range map[*netns.Host]string{w.server: serverIP, w.client: clientIP, peer: peerIP, w.attacker: attackerIP} {
 		h.Join(wan, "eth0", ip+"/24")
 	}
+	w.server.Addr("eth0", serverIP2+"/24")
 	w.server.Route("default", "via", attackerIP)
 	for _, dev := range []string{"all", "eth0"} {
 		w.server.Sysctl("net.ipv4.conf."+dev+".rp_filter", "0")
 	}
 	w.peer = echo(t, peer, peerIP+":3480")
-	w.Program = program.Start(t, program.Config{Host: w.server, Env: append(certificate(t),
+	w.Program = program.Start(t, program.Config{Host: w.server, Env: append(append(certificate(t),
 		"TURNKEY_PUBLIC_IP="+serverIP, "TURNKEY_SECRET="+secret, "TURNKEY_ALLOW_PEERS="+peerIP,
-		"TURNKEY_LOG_LEVEL=info", "TURNKEY_DRAIN_TIMEOUT=1s")})
+		"TURNKEY_LOG_LEVEL=info", "TURNKEY_DRAIN_TIMEOUT=1s"), env...)})
 	return w
 }
 

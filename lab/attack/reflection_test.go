@@ -36,8 +36,8 @@ func questions() []question {
 	var list []question
 	for _, port := range []string{"3478", "3479"} {
 		list = append(list,
-			question{"Binding", port, request(stun.MethodBinding), 1.6},
-			question{"Binding with FINGERPRINT", port, request(stun.MethodBinding, stun.Fingerprint), 1.45},
+			question{"Binding", port, request(stun.MethodBinding), 2.8},
+			question{"Binding with FINGERPRINT", port, request(stun.MethodBinding, stun.Fingerprint), 2.3},
 			question{"Binding, one unknown attribute", port, request(stun.MethodBinding, attribute(0x7FFE)), 1.5},
 			question{"Binding, 16 unknown attributes", port, request(stun.MethodBinding, unknown(16)...), 0.8},
 			question{"Binding with CHANGE-REQUEST", port, request(stun.MethodBinding, attribute(stun.AttrChangeRequest, 0, 0, 0, 6)), 1.3},
@@ -61,10 +61,18 @@ func questions() []question {
 		question{"ChannelData", "3478", []byte{0x40, 0, 0, 4, 1, 2, 3, 4}, 0},
 		question{"nothing", "3478", nil, 0},
 		question{"garbage", "3478", []byte("GET / HTTP/1.1\r\n\r\n"), 0},
-		question{"Binding without magic cookie", "3478", make([]byte, 20), 0},
+		question{"Binding of RFC 3489", "3478", classic(), 2.2},
+		question{"header without type and magic cookie", "3478", make([]byte, 20), 0},
 		question{"Binding on the port of DTLS", "5349", request(stun.MethodBinding), 0},
 		question{"DTLS ClientHello", "5349", clientHello(), 0.8},
 	)
+}
+
+// classic is a Binding request without the magic cookie.
+func classic(setters ...stun.Setter) []byte {
+	b := request(stun.MethodBinding, setters...)
+	b[4] ^= 0xFF
+	return b
 }
 
 func unknown(n int) (setters []stun.Setter) {
@@ -99,9 +107,14 @@ func gather(conn net.PacketConn, wait time.Duration) (datagrams, bytes int) {
 // TestReflection measures what comes out for what goes in, which docs/attacks.md
 // has as a table: run it with -v.
 func TestReflection(t *testing.T) {
-	w := start(t)
+	start(t).reflect(t, questions())
+}
+
+// reflect asks each question from a port of its own, and measures what comes.
+func (w world) reflect(t *testing.T, questions []question) {
+	t.Helper()
 	var conns []net.PacketConn
-	for _, q := range questions() {
+	for _, q := range questions {
 		conn := listen(t, w.client, clientIP+":0")
 		to, err := net.ResolveUDPAddr("udp4", serverIP+":"+q.port)
 		if err != nil {
@@ -114,7 +127,7 @@ func TestReflection(t *testing.T) {
 	}
 	t.Log("| Request | Port | Bytes in | Bytes out | Payload | On the wire |")
 	wait := 2500 * time.Millisecond // a server that repeats an answer begins after a second
-	for i, q := range questions() {
+	for i, q := range questions {
 		n, out := gather(conns[i], wait)
 		wait = 10 * time.Millisecond // the others have waited meanwhile
 		ratio := float64(out) / float64(max(len(q.b), 1))
@@ -130,7 +143,7 @@ func TestReflection(t *testing.T) {
 func TestReflectionAtTheLimit(t *testing.T) {
 	const rate, burst, seconds, perSecond = 20, 200, 3, 5000
 	for _, q := range []question{
-		{"Binding", "3478", request(stun.MethodBinding), 1.6},
+		{"Binding", "3478", request(stun.MethodBinding), 2.8},
 		{"Allocate, nothing but a header", "3478", request(stun.MethodAllocate), 3.6},
 	} {
 		t.Run(q.name, func(t *testing.T) {
