@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 # program, or pattern of a file:packages of Debian
 programs="
   gcc:gcc,libc6-dev git:git ip:iproute2 sysctl:procps nft:nftables setcap:libcap2-bin
+  miniupnpd:miniupnpd-nftables
   turnutils_uclient:coturn tayga:tayga stun:stun-client chromium:chromium firefox-esr:firefox-esr
   node:nodejs npm:npm
   /usr/lib/python3/dist-packages/aiortc:python3-aiortc

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // Seen is what others found out about this machine.
@@ -203,21 +204,24 @@ func compareHTTP(s Seen, portal bool) HTTP {
 
 // advise says what the router's protocols are good for.
 func (r *Report) advise(mapped []netip.Addr) string {
-	offers := ""
+	var list []string
 	has := false
 	for _, p := range r.protocols() {
 		if p.State != Available {
 			continue
 		}
-		if offers != "" {
-			offers += " and "
-		}
-		offers += p.name
+		list = append(list, p.name)
 		has = has || p.External.IsValid() && slices.Contains(mapped, p.External)
 	}
-	switch {
-	case offers == "":
+	if list == nil {
 		return ""
+	}
+	last := len(list) - 1
+	offers := list[last]
+	if last > 0 {
+		offers = strings.Join(list[:last], ", ") + " and " + offers
+	}
+	switch {
 	case r.DoubleNAT.State == Yes:
 		return "the router offers " + offers + ", but its own address is not the public one: a port opened there is not reached from the internet"
 	case has && r.DoubleNAT.State == No:
