@@ -33,7 +33,7 @@ func natMatch(c *call) error {
 	var e *nattest.Error
 	switch {
 	case errors.As(err, &e) && asJSON:
-		err = c.printJSON(map[string]any{"error": map[string]string{"message": e.Reason, "hint": e.Hint}})
+		err = c.printJSON(map[string]fault{"error": {e.Reason, e.Hint}})
 		if err == nil {
 			err = exitError(exitUsage)
 		}

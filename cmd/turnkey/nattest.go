@@ -26,6 +26,7 @@ Examples:
   turnkey nattest -also stun:stun.example.net turn.example.com
   turnkey nattest -every 30s -json turn.example.com >> nat.jsonl
   turnkey nattest -all turn.example.com        takes two and a half minutes
+  turnkey nattest match A.json B.json          do the peers of two reports connect?
 
 Exit code: 0 no relay needed, or hardly; 1 needed, and TURN works; 3 needed, and
 TURN does not work; 4 unknown, or needed and TURN not tested; 5 the server does
@@ -35,6 +36,10 @@ not answer; 2 usage. With -every: that of the last run.
 // natTest says how the NAT in front of this machine behaves and whether a
 // relay is needed.
 func natTest(c *call) error {
+	if len(c.args) > 0 && c.args[0] == "match" { // a host of that name is http://match
+		c.args = c.args[1:]
+		return natMatch(c)
+	}
 	var every time.Duration
 	var verbose, all bool
 	p, hosts, err := c.newProbe("nattest", 2, func(f *flag.FlagSet, cfg *nattest.Config) {
