@@ -8,6 +8,9 @@
 //	mux.Handle("/v1/ws", s)
 //	defer s.Shutdown(ctx) // says goaway, closes every socket, waits
 //
+// A Go program joins a room with [Enter], which gives a [Client] that survives
+// the loss of its socket.
+//
 // Nobody is admitted unless [Config.Admit] is set. What the server decides is
 // in two places without I/O: [Decode] turns bytes into one of a closed set of
 // messages, and the room core turns a message into deliveries. A room has its

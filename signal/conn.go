@@ -101,7 +101,7 @@ func (c *conn) end(e ending) {
 
 // drain tells the client to go away, and ends the socket.
 func (c *conn) drain() {
-	c.out.push(goawayFrame())
+	c.out.push(goawayFrame(c.srv.jitter))
 	c.end(ending{why: leftClosed, status: closeDrain, text: "draining"})
 }
 

@@ -122,11 +122,11 @@ func presenceFrame(id string, away bool) []byte {
 	}{kind, id})
 }
 
-func goawayFrame() []byte {
+func goawayFrame(jitter int) []byte {
 	return encode(struct {
 		Type   string `json:"type"`
 		Jitter int    `json:"jitter"`
-	}{"goaway", goawayJitter})
+	}{"goaway", jitter})
 }
 
 // relayFrame is a client's message as its receiver sees it.

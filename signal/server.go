@@ -25,6 +25,7 @@ type Server struct {
 	cfg      Config
 	newID    func() string
 	newToken func() string // for resuming
+	jitter   int           // seconds over which clients spread their return after a goaway
 
 	mu       sync.Mutex // not held on the way of a message
 	rooms    map[string]*hub
@@ -42,6 +43,7 @@ func New(cfg Config) *Server {
 		cfg:      cfg.withDefaults(),
 		newID:    func() string { return "p_" + strings.ToLower(rand.Text()[:12]) },
 		newToken: func() string { return "r_" + rand.Text() },
+		jitter:   goawayJitter,
 		rooms:    map[string]*hub{},
 		conns:    map[*conn]struct{}{},
 		sessions: map[sessionKey]*session{},
@@ -169,85 +171,6 @@ func (s *Server) untrack(c *conn) {
 	}
 }
 
-// forget drops a session that has ended, and its room with the room's last one.
-func (s *Server) forget(one *session) {
-	if !one.hub.over(one) {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if one.forgotten {
-		return
-	}
-	one.forgotten = true
-	if one.resumable() {
-		delete(s.sessions, one.key)
-	}
-	s.unhold(one)
-	s.release(one.hub)
-}
-
-// lose tells the room that a socket of the session is lost. A peer that may come
-// back goes on to count for its address.
-func (s *Server) lose(one *session, c *conn) {
-	if !one.hub.lose(one, c, c.ending, func() { one.hub.expire(one); s.forget(one) }) {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !one.held && !one.forgotten {
-		one.held = true
-		s.perIP[one.addr]++
-		s.sockets++
-	}
-}
-
-// unhold no longer counts a session without a socket. The caller holds s.mu.
-func (s *Server) unhold(one *session) {
-	if one.held {
-		one.held = false
-		s.uncount(one.addr)
-	}
-}
-
-// resume goes on with a session over a new socket. If that cannot be, the socket
-// may still join a room.
-func (s *Server) resume(c *conn, m Message) *Error {
-	s.mu.Lock()
-	one := s.sessions[keyOf(m.Resume)]
-	s.mu.Unlock()
-	if one == nil {
-		return errResume()
-	}
-	ice, next, err := s.issue(one.id)
-	if err != nil {
-		return err.closing(websocket.StatusInternalError)
-	}
-	old, ok := one.hub.resume(one, c, m, ice)
-	if old != nil {
-		old.end(ending{why: leftClosed, status: closeReplaced, text: "replaced"})
-	}
-	if !ok {
-		s.forget(one)
-		return errResume()
-	}
-	c.timer.Reset(next)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.unhold(one)
-	return nil
-}
-
-// refresh sends fresh ICE servers to two peers that are about to restart ICE. A
-// peer without a socket gets some when it comes back.
-func (s *Server) refresh(one *session, other string) {
-	for _, to := range one.hub.pair(one, other) {
-		if ice, _, err := s.issue(to.id); err == nil {
-			one.hub.tell(to, iceFrame(0, ice))
-		}
-	}
-}
-
 // join lets the socket into a room, if the room, the token and the caps allow.
 func (s *Server) join(c *conn, m Message) *Error {
 	tok := m.Token
@@ -282,12 +205,6 @@ func (s *Server) join(c *conn, m Message) *Error {
 	}
 	c.timer.Reset(next)
 	return nil
-}
-
-func (s *Server) remember(one *session) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.sessions[one.key] = one
 }
 
 // acquire returns the room's hub, a new one if there is none.

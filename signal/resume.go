@@ -1,0 +1,91 @@
+package signal
+
+import (
+	"github.com/coder/websocket"
+)
+
+// forget drops a session that has ended, and its room with the room's last one.
+func (s *Server) forget(one *session) {
+	if !one.hub.over(one) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if one.forgotten {
+		return
+	}
+	one.forgotten = true
+	if one.resumable() {
+		delete(s.sessions, one.key)
+	}
+	s.unhold(one)
+	s.release(one.hub)
+}
+
+// lose tells the room that a socket of the session is lost. A peer that may come
+// back goes on to count for its address.
+func (s *Server) lose(one *session, c *conn) {
+	if !one.hub.lose(one, c, c.ending, func() { one.hub.expire(one); s.forget(one) }) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !one.held && !one.forgotten {
+		one.held = true
+		s.perIP[one.addr]++
+		s.sockets++
+	}
+}
+
+// unhold no longer counts a session without a socket. The caller holds s.mu.
+func (s *Server) unhold(one *session) {
+	if one.held {
+		one.held = false
+		s.uncount(one.addr)
+	}
+}
+
+// resume goes on with a session over a new socket. If that cannot be, the socket
+// may still join a room.
+func (s *Server) resume(c *conn, m Message) *Error {
+	s.mu.Lock()
+	one := s.sessions[keyOf(m.Resume)]
+	s.mu.Unlock()
+	if one == nil {
+		return errResume()
+	}
+	ice, next, err := s.issue(one.id)
+	if err != nil {
+		return err.closing(websocket.StatusInternalError)
+	}
+	old, ok := one.hub.resume(one, c, m, ice)
+	if old != nil {
+		old.end(ending{why: leftClosed, status: closeReplaced, text: "replaced"})
+	}
+	if !ok {
+		s.forget(one)
+		return errResume()
+	}
+	c.timer.Reset(next)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unhold(one)
+	return nil
+}
+
+// refresh sends fresh ICE servers to two peers that are about to restart ICE. A
+// peer without a socket gets some when it comes back.
+func (s *Server) refresh(one *session, other string) {
+	for _, to := range one.hub.pair(one, other) {
+		if ice, _, err := s.issue(to.id); err == nil {
+			one.hub.tell(to, iceFrame(0, ice))
+		}
+	}
+}
+
+// remember lets a session be found by its token.
+func (s *Server) remember(one *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sessions[one.key] = one
+}
