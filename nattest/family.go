@@ -34,6 +34,7 @@ func classify(o observation, alive bool) Family {
 		f.count(o.trials)
 		f.reach(alive)
 		f.compare(o.trials)
+		f.NAT = cmp.Or(o.nat, f.NAT)
 	}
 	f.Mapping = mapping(o.trials, f)
 	f.Mapping.Caveats = append(f.Mapping.Caveats, o.notes...)

@@ -17,6 +17,7 @@ type observation struct {
 	why    string // why nothing was tested, "" when something was
 	trials []Trial
 	notes  []string // what limits the evidence
+	nat    string   // whether there is a NAT, "" where the sockets' own addresses tell
 }
 
 // answers counts the answered tests.

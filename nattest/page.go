@@ -21,6 +21,7 @@ type Page struct {
 type PageFamily struct {
 	Why       string  // why nothing was tested, "" when something was
 	Trials    []Trial // of each peer connection. Local has the zero address where the browser hides it
+	NAT       string  // yes or no where the browser itself knows, else ""
 	Filtering PageFiltering
 }
 
@@ -43,7 +44,30 @@ func Judge(p Page) *Report {
 }
 
 func (f PageFamily) observation() observation {
-	return observation{why: f.Why, trials: f.Trials}
+	return observation{why: f.Why, trials: f.Trials, nat: f.nat()}
+}
+
+// nat tells whether there is a NAT, as far as the browser lets it be known: "" is
+// left to the addresses of the sockets, where it shows them.
+func (f PageFamily) nat() string {
+	answers := 0
+	for _, t := range f.Trials {
+		if t.Local.IsValid() && !t.Local.Addr().IsUnspecified() {
+			return ""
+		}
+		for _, a := range t.Answers {
+			if a.Mapped.IsValid() && a.Mapped.Port() != t.Local.Port() {
+				return "yes"
+			}
+			if a.Mapped.IsValid() {
+				answers++
+			}
+		}
+	}
+	if answers == 0 || f.NAT == "" {
+		return Unknown
+	}
+	return f.NAT
 }
 
 // pageRelay sums up what came of the URLs.

@@ -86,6 +86,13 @@ func fromPage(b []byte, page, own credentials) bool {
 	return err == nil && string(user) == own.Ufrag+":"+page.Ufrag && stun.NewShortTermIntegrity(own.Pwd).Check(m) == nil
 }
 
+// newReply answers a check of the page that came from an address.
+func newReply(check []byte, own credentials, from netip.AddrPort) []byte {
+	id := stun.NewTransactionIDSetter(transaction(check[8:20]))
+	return stun.MustBuild(id, stun.BindingSuccess, &stun.XORMappedAddress{IP: from.Addr().AsSlice(), Port: int(from.Port())},
+		stun.NewShortTermIntegrity(own.Pwd), stun.Fingerprint).Raw
+}
+
 // maxMessage is more than any check or answer of a browser takes, in bytes.
 const maxMessage = 1500
 

@@ -122,7 +122,7 @@ func (s *Server) await(w http.ResponseWriter, r *http.Request) {
 		s.Refuse(w, r, Error{Status: 409, Code: "not_begun", Message: "no checks are being sent", Hint: "Ask for checks first."})
 		return
 	}
-	over := map[string]chan struct{}{"rounds": run.roundsOver, "disturb": run.over}[r.PathValue("step")]
+	over := map[string]chan struct{}{"rounds": run.roundsOver, "disturb": run.disturbOver}[r.PathValue("step")]
 	if over == nil {
 		s.Refuse(w, r, *errUnknown())
 		return

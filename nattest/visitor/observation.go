@@ -22,6 +22,10 @@ type observation struct {
 	MS     float64     `json:"ms"` // how long the test took
 	Trials []trialSeen `json:"trials"`
 	TURN   []turnSeen  `json:"turn"`
+	// Local is, for v4 and v6, the type of the local candidate after a check that
+	// the server answered (RFC 8445 section 7.2.5.3.1): host where the address
+	// that the server saw is the device's own.
+	Local map[string]string `json:"local"`
 }
 
 // trialSeen is one peer connection that asked every STUN endpoint.
@@ -72,7 +76,7 @@ func parseObservation(b []byte) (observation, error) {
 	if err := json.Unmarshal(b, &o); err != nil {
 		return observation{}, err
 	}
-	if len(o.Trials) > maxTrials || len(o.TURN) > maxURLs {
+	if len(o.Local) > len(families) || len(o.Trials) > maxTrials || len(o.TURN) > maxURLs {
 		return observation{}, errTooMuch
 	}
 	times := []float64{o.MS}

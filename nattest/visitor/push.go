@@ -23,7 +23,7 @@ type run struct {
 	in      chan arrival
 	cancel  context.CancelFunc
 
-	roundsOver, over chan struct{}
+	roundsOver, disturbOver, over chan struct{}
 
 	mu     sync.Mutex
 	rounds *rounds
@@ -53,7 +53,7 @@ func (s *Server) start(v *session, a Allocation, page credentials) (*run, *Error
 	at, _ := conn.LocalAddr().(*net.UDPAddr)
 	r := &run{
 		server: s, conn: conn, control: netip.AddrPortFrom(own.At.Addr(), uint16(at.Port)),
-		in: make(chan arrival, 64), roundsOver: make(chan struct{}), over: make(chan struct{}),
+		in: make(chan arrival, 64), roundsOver: make(chan struct{}), disturbOver: make(chan struct{}), over: make(chan struct{}),
 		rounds: newRounds(time.Now(), page, newCredentials(), a.Client, port != nil, both != nil),
 	}
 	r.sends[viaControl] = func(b []byte, to netip.AddrPort) (int, error) { return conn.WriteTo(b, net.UDPAddrFromAddrPort(to)) }
@@ -107,8 +107,9 @@ func (s *Server) unregister(r *run) {
 	}
 }
 
-// loop sends what is due and takes what comes, until the rounds are over and the
-// page has sent to where they came from.
+// loop sends what is due and takes what comes: the rounds, then what the page
+// sends to where they came from, then answers to the page's own checks, which
+// tell the browser whether it is behind a NAT.
 func (r *run) loop(ctx context.Context) {
 	defer close(r.over)
 	r.drive(ctx, r.step)
@@ -117,17 +118,33 @@ func (r *run) loop(ctx context.Context) {
 	r.drive(ctx, func(now time.Time) (time.Time, bool) {
 		return deadline, !r.rounds.control.IsValid() || r.rounds.after[r.rounds.far()].IsValid() || !now.Before(deadline)
 	})
+	close(r.disturbOver)
+	deadline = time.Now().Add(replyWait)
+	r.drive(ctx, func(now time.Time) (time.Time, bool) {
+		out, reply := r.rounds.reply()
+		for _, o := range out {
+			r.send(o)
+		}
+		if reply != nil {
+			_, _ = r.sends[viaControl](reply, r.rounds.control)
+		}
+		return deadline, !r.rounds.control.IsValid() || !now.Before(deadline)
+	})
 }
 
 // step sends what is due.
 func (r *run) step(now time.Time) (wake time.Time, over bool) {
 	out, wake, over := r.rounds.next(now)
 	for _, o := range out {
-		r.server.expect(o.id, r)
-		r.sent = append(r.sent, o.id)
-		_, _ = r.sends[o.via](o.raw, o.to) // a lost check is a lost check
+		r.send(o)
 	}
 	return wake, over
+}
+
+func (r *run) send(o outgoing) {
+	r.server.expect(o.id, r)
+	r.sent = append(r.sent, o.id)
+	_, _ = r.sends[o.via](o.raw, o.to) // a lost check is a lost check
 }
 
 // drive calls step whenever it asks for it and after each arrival.

@@ -10,12 +10,13 @@ import (
 // How checks are sent. The control is waited for first: without it silence
 // would say nothing.
 const (
-	roundCount    = 5
-	roundEvery    = 80 * time.Millisecond
-	controlWait   = 2500 * time.Millisecond // for the page's own check
-	answerWait    = 200 * time.Millisecond  // for the last answers, at least
-	disturbWait   = 1500 * time.Millisecond // for the page's check to the endpoint that pushed
-	maxOutPackets = 3 * roundCount          // to one page, in one family
+	roundCount  = 5
+	roundEvery  = 80 * time.Millisecond
+	controlWait = 2500 * time.Millisecond // for the page's own check
+	answerWait  = 200 * time.Millisecond  // for the last answers, at least
+	disturbWait = 1500 * time.Millisecond // for the page's check to the endpoint that pushed
+	replyWait   = 1500 * time.Millisecond // for the page's checks that are answered
+	maxReplies  = 8
 )
 
 // via says which socket of the server a check leaves from.
@@ -51,6 +52,10 @@ type rounds struct {
 	got     [roundCount][viaCount]bool
 	rtt     time.Duration
 	after   [viaCount]netip.AddrPort // where the page's checks to the sockets that pushed came from
+
+	check   []byte // the page's last one to the control, not yet answered
+	poked   bool   // one more was asked for
+	replies int
 }
 
 type pending struct {
@@ -112,9 +117,28 @@ func (r *rounds) round(now time.Time) (out []outgoing) {
 // checked takes a check that the page sent to the control socket. It counts if
 // it comes from the address that the page has been seen at.
 func (r *rounds) checked(raw []byte, from netip.AddrPort, now time.Time) {
-	if !r.control.IsValid() && from.Addr() == r.to.Addr() && fromPage(raw, r.page, r.own) {
+	if from.Addr() != r.to.Addr() || r.control.IsValid() && from != r.control || !fromPage(raw, r.page, r.own) {
+		return
+	}
+	if r.check = raw; !r.control.IsValid() {
 		r.control, r.first = from, now
 	}
+}
+
+// reply returns the answer to the page's last check, which tells the browser
+// the address that it came from (RFC 8445 section 7.3.1.2): if that is one of
+// its own, there is no NAT. A last check of the server makes it send one.
+func (r *rounds) reply() (out []outgoing, reply []byte) {
+	if r.control.IsValid() && !r.poked {
+		r.poked = true
+		id, raw := newCheck(r.page, r.own)
+		out = append(out, outgoing{viaControl, r.control, raw, id})
+	}
+	if r.check != nil && r.replies < maxReplies {
+		reply, r.check = newReply(r.check, r.own, r.control), nil
+		r.replies++
+	}
+	return out, reply
 }
 
 // answered takes an answer that came to a socket.

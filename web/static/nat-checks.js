@@ -5,11 +5,12 @@
 import { offer, pause } from "./nat-gather.js";
 
 const limit = 2500; // ms, for the Allocate that proves our address to the server
+const patience = 1500; // ms, for an answered check
 
 /**
  * @param {RTCIceServer} server  TURN over UDP at the server's first address
  * @param {(path: string, body?: object) => Promise<object>} post
- * @returns {Promise<{rounds?: object, skipped?: string}>}
+ * @returns {Promise<{rounds?: object, local?: string, skipped?: string}>}
  */
 export async function filtering(server, post) {
   const pc = new RTCPeerConnection({ iceServers: [server] });
@@ -24,7 +25,7 @@ export async function filtering(server, post) {
     const { candidates, rounds } = await post("rounds");
     await send(pc, candidates);
     await post("disturb");
-    return { rounds };
+    return { rounds, local: await localType(pc) };
   } finally {
     pc.close();
   }
@@ -38,6 +39,19 @@ function relayCandidate(pc) {
       else if (candidate.type === "relay") resolve(true);
     });
   });
+}
+
+// localType is the type of the local candidate of a pair whose check was
+// answered: host where the address that the server saw is this device's own.
+// Browsers keep that address for themselves, but not this.
+async function localType(pc) {
+  for (const end = performance.now() + patience; performance.now() < end; await pause(20)) {
+    const stats = await pc.getStats();
+    for (const pair of stats.values()) {
+      if (pair.type === "candidate-pair" && pair.state === "succeeded") return stats.get(pair.localCandidateId)?.candidateType;
+    }
+  }
+  return undefined;
 }
 
 const line = (sdp, name) => sdp.match(new RegExp(`^a=${name}:(.*)$`, "m"))[1].trim();

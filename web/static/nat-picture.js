@@ -75,15 +75,15 @@ function upright(w) {
   const half = Math.floor((w - 24) / 2);
   const wide = Math.min(w, 300);
   const x = Math.round((w - wide) / 2);
-  const mid = w / 2;
+  const [mid, left] = [w / 2, Math.round(half * 0.78)];
   return {
     device: { x, y: 0, w: wide, h: 60 }, nat: { x, y: 92, w: wide, h: 104 },
     peers: { x: 0, y: 272, w: half, h: 84 }, server: { x: w - half, y: 272, w: half, h: 84 }, height: 360,
     lines: {
-      up: `M${mid} 60V92`, direct: `M${mid - 30} 196C${mid - 30} 236 ${half / 2} 228 ${half / 2} 272`,
-      relay: `M${mid + 30} 196C${mid + 30} 236 ${w - half / 2} 228 ${w - half / 2} 272`, over: `M${half} 314H${w - half}`,
+      up: `M${mid} 60V92`, direct: `M${mid - 20} 196C${mid - 20} 240 ${left} 228 ${left} 272`,
+      relay: `M${mid + 20} 196C${mid + 20} 240 ${w - left} 228 ${w - left} 272`, over: `M${half} 314H${w - half}`,
     },
-    words: [["direct", Math.max(4, half / 2 - 10), 226, half / 2 > 70 ? "end" : "start"], ["relay", w - Math.max(4, half / 2 - 10), 226, half / 2 > 70 ? "start" : "end"]],
+    words: [["direct", left - 12, 260, "end"], ["relay", w - left + 12, 260, "start"]],
   };
 }
 

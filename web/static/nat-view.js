@@ -4,7 +4,7 @@
 const at = (id) => document.getElementById(id);
 
 const moods = { not_required: "ok", unlikely: "ok", likely: "warn", required: "bad", unknown: "" };
-const marks = { ok: "OK", warn: "Partly", bad: "Failed", "": "Running" };
+const marks = { ok: "OK", warn: "Partly", bad: "Failed", "": "…" };
 
 /** Clears the page for a new test. */
 export function begin() {
@@ -94,7 +94,7 @@ function known({ behavior, possible, level }) {
 function turn({ state, why, urls }) {
   const out = [element("h3", "TURN")];
   if (!urls.length) return [...out, element("p", `${capital(state.replaceAll("_", " "))}: ${why}.`, "muted")];
-  const list = document.createElement("dl");
+  const list = element("dl", "", "urls");
   for (const u of urls) {
     const says = { ok: `works, ${u.rtt_ms?.toFixed(1)} ms there and back`, failed: `failed at ${u.failed}: ${u.reason}. ${u.hint ?? ""}`, not_tested: `not tested: ${u.reason}` };
     const name = document.createElement("dt");

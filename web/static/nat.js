@@ -64,11 +64,13 @@ async function test() {
   const way = `/v1/nat/${given.id}`;
   const mapping = Array.from({ length: connections }, (_, i) => step(`Mapping, connection ${i + 1}`,
     () => gather([{ urls: given.stun }], 20 * i), found));
+  const local = {};
   const checks = Object.entries(given.filtering).map(([family, server]) => step(`Filtering, ${family === "v4" ? "IPv4" : "IPv6"}`,
-    () => filtering(server, (path, body) => post(`${way}/${family}/${path}`, body)), passed).catch(() => null));
+    () => filtering(server, (path, body) => post(`${way}/${family}/${path}`, body)), passed)
+    .then((got) => { local[family] = got.local ?? ""; }, () => {}));
   const relays = given.turn.flatMap((server) => server.urls.map((url) => step(url, () => verify({ ...server, urls: [url] }), relayed)));
   const [trials, turn] = await Promise.all([Promise.all(mapping), Promise.all(relays), Promise.all(checks)]);
-  return step("Judge", () => post(`${way}/report`, { ms: performance.now() - begun, trials, turn }), () => ["ok", "by the rules of turnkey nattest"]);
+  return step("Judge", () => post(`${way}/report`, { ms: performance.now() - begun, trials, turn, local }), () => ["ok", "by the rules of turnkey nattest"]);
 }
 
 // What the rows say. The verdict is not among it.
