@@ -2,24 +2,19 @@ package nattest
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
-	"fmt"
 	"net/netip"
 	"time"
 
 	"github.com/pion/stun/v3"
 )
 
-// turnWait is how long a connection, a request or a relayed packet may take.
-const turnWait = 2500 * time.Millisecond
+// familyIPv6 asks for a relay of IPv6 (REQUESTED-ADDRESS-FAMILY, RFC 8656
+// section 18.6).
+const familyIPv6 = 2
 
-// turnSendAt is when a request, or a packet to be relayed, is sent until there
-// is an answer.
-var turnSendAt = [...]time.Duration{
-	0, 200 * time.Millisecond, 400 * time.Millisecond, 700 * time.Millisecond,
-	1000 * time.Millisecond, 1400 * time.Millisecond, 1900 * time.Millisecond,
-}
+// releaseWait is how long the answer to the last request is waited for.
+const releaseWait = 200 * time.Millisecond
 
 // fault is a stage that failed.
 type fault struct {
@@ -38,13 +33,18 @@ type allocation struct {
 	dialog
 	relayed netip.AddrPort // XOR-RELAYED-ADDRESS
 	mapped  netip.AddrPort // XOR-MAPPED-ADDRESS: where the server sees us
+	family  byte           // of the relay (RFC 8656 section 18.6), 0 is the server's choice
 	holds   bool           // there is something to release
 }
 
 // allocate goes through challenge and Allocate (RFC 8656 section 7). step is
 // told of each stage that worked.
 func (a *allocation) allocate(ctx context.Context, step func(stage string)) *fault {
-	_, r, err := a.once(ctx, stun.MethodAllocate, requestedTransportUDP())
+	attrs := []stun.Setter{requestedTransportUDP()}
+	if a.family != 0 {
+		attrs = append(attrs, stun.RawAttribute{Type: stun.AttrRequestedAddressFamily, Length: 4, Value: []byte{a.family, 0, 0, 0}})
+	}
+	_, r, err := a.once(ctx, stun.MethodAllocate, attrs...)
 	switch {
 	case err != nil:
 		return &fault{stage: "challenge", reason: plain(err), err: err}
@@ -55,7 +55,7 @@ func (a *allocation) allocate(ctx context.Context, step func(stage string)) *fau
 		return &fault{stage: "challenge", code: r.code, reason: "the server answers the first request with " + r.said() + ", not with a challenge"}
 	}
 	step("challenge")
-	m, f := a.do(ctx, "allocate", stun.MethodAllocate, requestedTransportUDP())
+	m, f := a.do(ctx, "allocate", stun.MethodAllocate, attrs...)
 	if f != nil {
 		return f
 	}
@@ -75,10 +75,31 @@ func (a *allocation) permit(ctx context.Context, p netip.AddrPort) *fault {
 	return f
 }
 
+// bind binds a channel to a peer (RFC 8656 section 11).
+func (a *allocation) bind(ctx context.Context, p netip.AddrPort) *fault {
+	_, f := a.do(ctx, "channel", stun.MethodChannelBind, channelNumber(), peer(p))
+	if f == nil {
+		a.bound = p
+	}
+	return f
+}
+
+// send sends a packet to a peer, through the channel where one is bound to it.
+func (a *allocation) send(to netip.AddrPort, payload []byte) error {
+	if to == a.bound {
+		return a.write(channelData(payload))
+	}
+	m, err := indication(to, payload)
+	if err != nil {
+		return err
+	}
+	return a.write(m.Raw)
+}
+
 // release gives the allocation back, without insisting.
 func (a *allocation) release(ctx context.Context) {
 	if a.holds {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 500*time.Millisecond)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseWait)
 		defer cancel()
 		_, _ = a.do(ctx, "release", stun.MethodRefresh, lifetime(0)) // the server forgets it by itself, later
 	}
@@ -117,92 +138,6 @@ func (a *allocation) once(ctx context.Context, method stun.Method, attrs ...stun
 		return done
 	})
 	return m, r, err
-}
-
-// cross sends a packet from one allocation to the other, again until it
-// arrives, and returns how long it took.
-func cross(ctx context.Context, from, to *allocation) (time.Duration, error) {
-	payload := newPayload()
-	var sent [len(turnSendAt)]time.Time
-	var took time.Duration
-	err := repeat(ctx, from, to, func(n int) ([]byte, error) {
-		payload[len(payload)-1] = byte(n)
-		m, err := indication(to.relayed, payload)
-		if err != nil {
-			return nil, err
-		}
-		sent[n] = time.Now()
-		return m.Raw, nil
-	}, func(raw []byte) bool {
-		n, ok := delivered(raw, payload)
-		if ok = ok && int(n) < len(sent) && !sent[n].IsZero(); ok {
-			took = time.Since(sent[n])
-		}
-		return ok
-	})
-	return took, err
-}
-
-// newPayload is 16 bytes that nobody else can know, the last one a number.
-func newPayload() []byte {
-	b := make([]byte, 16)
-	_, _ = rand.Read(b) // never fails (Go 1.24)
-	return b
-}
-
-// repeat writes what next returns, at the times of turnSendAt, and reads until
-// done accepts a message.
-func repeat(ctx context.Context, out, in link, next func(n int) ([]byte, error), done func(raw []byte) bool) error {
-	start, sends := time.Now(), 0
-	end := start.Add(turnWait)
-	if d, ok := ctx.Deadline(); ok && d.Before(end) {
-		end = d
-	}
-	for {
-		wake := end
-		if sends < len(turnSendAt) {
-			if due := start.Add(turnSendAt[sends]); !time.Now().Before(due) {
-				raw, err := next(sends)
-				if err == nil && raw != nil {
-					err = out.write(raw)
-				}
-				if err != nil {
-					return fmt.Errorf("sending: %w", err)
-				}
-				sends++
-				continue
-			} else if due.Before(wake) {
-				wake = due
-			}
-		}
-		raw, err := in.read(wake)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err == nil:
-			if done(raw) {
-				return nil
-			}
-		case !timedOut(err):
-			return err
-		}
-		if !time.Now().Before(end) {
-			return context.DeadlineExceeded
-		}
-	}
-}
-
-// twice runs f for both ends at the same time and returns the first's fault
-// before the second's.
-func twice(f func(i int) *fault) *fault {
-	second := make(chan *fault, 1)
-	go func() { second <- f(1) }()
-	first := f(0)
-	other := <-second
-	if first != nil {
-		return first
-	}
-	return other
 }
 
 var errNoURL = errors.New("the server offers no TURN URL")

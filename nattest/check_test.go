@@ -35,7 +35,7 @@ func TestCheckNamesTheCause(t *testing.T) {
 		"all is well": {},
 		"relay range closed from outside": {
 			lab:  lab{filter: func(c vnet.Chunk) bool { return !relayRange(c) }},
-			fail: map[string]string{"relay_ports UDP from here to relay " + serverA: "open UDP 49160-49359 (TURNKEY_RELAY_PORTS)"},
+			fail: map[string]string{"relay_ports UDP from here to 4 relay ports of " + serverA: "open UDP 49160-49359 (TURNKEY_RELAY_PORTS)"},
 		},
 		"TURN filtered, STUN answered": {
 			lab: lab{filter: func(c vnet.Chunk) bool {
@@ -43,7 +43,6 @@ func TestCheckNamesTheCause(t *testing.T) {
 				return !ok || m.Type.Method != stun.MethodAllocate
 			}},
 			fail: map[string]string{"turn turn:server.test:3478?transport=udp": "at challenge: UDP port 3478 is open, for STUN is answered there"},
-			none: []string{"relay_ports"},
 		},
 		"long requests filtered": {
 			lab: lab{filter: func(c vnet.Chunk) bool {
@@ -51,7 +50,6 @@ func TestCheckNamesTheCause(t *testing.T) {
 				return !ok || m.Type != stun.NewType(stun.MethodAllocate, stun.ClassRequest) || !m.Contains(stun.AttrMessageIntegrity)
 			}},
 			fail: map[string]string{"turn turn:server.test:3478?transport=udp": "at allocate: the first request was answered"},
-			none: []string{"relay_ports"},
 		},
 		"relay range closed inside too": {
 			lab: lab{filter: func(c vnet.Chunk) bool {
@@ -59,8 +57,8 @@ func TestCheckNamesTheCause(t *testing.T) {
 				return to.IP.String() != serverA || to.Port < 49160 || to.Port > 49359
 			}},
 			fail: map[string]string{
-				"turn turn:server.test:3478?transport=udp": "at relay: TURNKEY_RELAY_PORTS",
-				"turn turn:server.test:3478?transport=tcp": "at relay: TURNKEY_RELAY_PORTS",
+				"turn turn:server.test:3478?transport=udp": "at data: TURNKEY_RELAY_PORTS",
+				"turn turn:server.test:3478?transport=tcp": "at data: TURNKEY_RELAY_PORTS",
 			},
 			none: []string{"relay_ports"},
 		},
@@ -75,6 +73,7 @@ func TestCheckNamesTheCause(t *testing.T) {
 		"expired credential": {
 			lab: lab{username: expired, password: func(string) string { return "" }},
 			fail: map[string]string{
+				"credential": "expired 13 minutes before it was handed out",
 				"turn turn:server.test:3478?transport=udp": "at allocate: expired at 1999-12-31T23:46:40Z",
 				"turn turn:server.test:3478?transport=tcp": "at allocate: expired at 1999-12-31T23:46:40Z",
 			},
@@ -105,7 +104,7 @@ func TestCheckNamesTheCause(t *testing.T) {
 			none: []string{"turn"},
 		},
 		"HTTP closed": {
-			lab: lab{noHTTP: true}, fail: map[string]string{"http http://server.test:8080": "TURNKEY_HTTP"}, none: []string{"turn"},
+			lab: lab{noHTTP: true}, fail: map[string]string{"http http://server.test:8080": "TURNKEY_HTTP"}, none: []string{"turn", "websocket"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -183,18 +182,18 @@ func TestCheckOnTheServersOwnMachine(t *testing.T) {
 	})
 }
 
-func TestRelayPortNeedsAnotherMachine(t *testing.T) {
+func TestLoopFromOutsideNeedsAnotherMachine(t *testing.T) {
 	at := netip.MustParseAddrPort
-	for _, tt := range []struct{ mapped, relayed, server, want string }{
-		{"203.0.113.10:1", "203.0.113.10:2", "127.0.0.1", "own machine"},
-		{"203.0.113.10:1", "203.0.113.11:2", "203.0.113.10", "own machine"},
-		{"127.0.0.1:1", "203.0.113.10:2", "203.0.113.10", "own machine"},
-		{"[2001:db8::1]:1", "203.0.113.10:2", "203.0.113.10", "another family"},
+	for _, tt := range []struct{ mapped, relayed, server, stun, want string }{
+		{"203.0.113.10:1", "203.0.113.10:2", "127.0.0.1", "127.0.0.1:3478", "own machine"},
+		{"203.0.113.10:1", "203.0.113.11:2", "203.0.113.10", "203.0.113.10:3478", "own machine"},
+		{"127.0.0.1:1", "203.0.113.10:2", "203.0.113.10", "203.0.113.10:3478", "own machine"},
+		{"[2001:db8::1]:1", "203.0.113.10:2", "203.0.113.10", "[2001:db8::10]:3478", "of the relay's family"},
 	} {
 		a := &allocation{mapped: at(tt.mapped), relayed: at(tt.relayed)}
-		it := (&Config{}).checkRelayPort(context.Background(), a, facts{}, []netip.Addr{netip.MustParseAddr(tt.server)})
-		if it.State != "not_tested" || !strings.Contains(it.Reason, tt.want) {
-			t.Errorf("%+v: got %s: %s", tt, it.State, it.Reason)
+		o := peerLoop{&Config{}, []netip.AddrPort{at(tt.stun)}, []netip.Addr{netip.MustParseAddr(tt.server)}}
+		if l := o.loop(context.Background(), a); l.State != "not_tested" || !strings.Contains(l.Why, tt.want) {
+			t.Errorf("%+v: got %s: %s", tt, l.State, l.Why)
 		}
 	}
 }
@@ -234,7 +233,7 @@ func TestHintRelayPorts(t *testing.T) {
 		{"203.0.113.10", facts{}, "open the UDP ports of TURNKEY_RELAY_PORTS in the server's firewall"},
 		{"203.0.113.99", known, "is 203.0.113.99 the server's public address (TURNKEY_PUBLIC_IP)? If so, open UDP 50000-50099"},
 	} {
-		if got := hintRelayPorts(at(tt.relayed), tt.f, []netip.Addr{at("203.0.113.10")}); !strings.HasPrefix(got, tt.want) {
+		if got := hintRelayPorts(at(tt.relayed), &tt.f, []netip.Addr{at("203.0.113.10")}); !strings.HasPrefix(got, tt.want) {
 			t.Errorf("%s: got %q, want %q", tt.relayed, got, tt.want)
 		}
 	}

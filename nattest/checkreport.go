@@ -18,10 +18,11 @@ type CheckReport struct {
 
 // Item is one thing checked.
 type Item struct {
-	Name   string     `json:"name"` // dns, http, ice, stun, turn or relay_ports
+	Name   string     `json:"name"` // dns, http, ice, certificate, websocket, credential, clock, stun, turn or relay_ports
 	Target string     `json:"target"`
-	State  string     `json:"state"`        // ok, failed or not_tested
-	MS     float64    `json:"ms,omitempty"` // round trip
+	State  string     `json:"state"`            // ok, warning (it works, and needs a look), failed or not_tested
+	MS     float64    `json:"ms,omitempty"`     // round trip
+	Detail string     `json:"detail,omitempty"` // what was found
 	Reason string     `json:"reason,omitempty"`
 	Hint   string     `json:"hint,omitempty"`
 	TURN   *URLReport `json:"turn,omitempty"` // of turn
@@ -35,11 +36,12 @@ func (r *CheckReport) ExitCode() int {
 	return 1
 }
 
-// WriteText writes the report for a person: the result, then at most 20 lines.
+// WriteText writes the report for a person: the result, then at most 20 lines,
+// what matters first.
 func (r *CheckReport) WriteText(w io.Writer) {
 	count := map[string]int{}
 	var l lines
-	for _, state := range []string{"failed", "not_tested", "ok"} { // what matters first
+	for _, state := range []string{"failed", "warning", "not_tested", "ok"} {
 		for _, it := range r.Checks {
 			if it.State == state {
 				count[state]++
@@ -50,9 +52,12 @@ func (r *CheckReport) WriteText(w io.Writer) {
 	for _, n := range r.Server.Notes {
 		l.add("note", n)
 	}
-	title := fmt.Sprintf("OK: %s passes %d checks", r.Server.Host, count["ok"])
+	title := fmt.Sprintf("OK: %s passes %d checks", r.Server.Host, count["ok"]+count["warning"])
 	if !r.OK {
 		title = fmt.Sprintf("FAILED: %s fails %d of %d checks", r.Server.Host, count["failed"], len(r.Checks))
+	}
+	if n := count["warning"]; n > 0 {
+		title += fmt.Sprintf("; %d %s", n, plural(n, "warning"))
 	}
 	if n := count["not_tested"]; n > 0 {
 		title += fmt.Sprintf("; %d skipped", n)
@@ -61,20 +66,29 @@ func (r *CheckReport) WriteText(w io.Writer) {
 }
 
 // titled says what kind of thing a target is that does not tell by itself.
-var titled = map[string]string{"dns": "DNS of ", "stun": "STUN on "}
+var titled = map[string]string{"dns": "DNS of ", "stun": "STUN on ", "certificate": "certificate of "}
 
 func (it Item) write(l *lines) {
-	target, end := titled[it.Name]+it.Target, ""
+	target, end := titled[it.Name]+it.Target, it.Detail
 	if it.MS > 0 {
 		end = fmt.Sprintf("%.1f ms", it.MS)
+	}
+	below := ""
+	if len([]rune(target))+len([]rune(end)) > columns-labelled-1 {
+		end, below = "", end
 	}
 	switch it.State {
 	case "ok":
 		l.row("ok", target, end)
+		l.more(below)
+	case "warning":
+		l.row("WARNING", target, "")
+		l.more(it.Reason)
+		l.more(it.Hint)
 	case "failed":
 		l.row("FAILED", target, "")
 		why := it.Reason
-		if it.TURN != nil {
+		if it.TURN != nil && it.TURN.Failed != "" {
 			why = "at " + it.TURN.Failed + ": " + why
 		}
 		l.more(why)

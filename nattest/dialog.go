@@ -1,7 +1,6 @@
 package nattest
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net"
@@ -11,11 +10,12 @@ import (
 )
 
 // dialog is the client's side of TURN (RFC 8656) without I/O: it builds
-// requests, recognises their answers and keeps realm and nonce.
+// requests, recognises their answers and what peers sent, and keeps realm and nonce.
 type dialog struct {
 	username, password string
 	realm, nonce       string
 	key                stun.MessageIntegrity // nil until challenged
+	bound              netip.AddrPort        // peer of the channel, invalid when there is none
 }
 
 // reply is what an answer means.
@@ -104,18 +104,39 @@ func indication(to netip.AddrPort, payload []byte) (*stun.Message, error) {
 	return stun.Build(stun.TransactionID, stun.NewType(stun.MethodSend, stun.ClassIndication), peer(to), data(payload))
 }
 
-// delivered says whether a message is a Data indication with this payload up
-// to its last byte, and returns that byte.
-func delivered(raw, payload []byte) (last byte, ok bool) {
+// channel is the number of the one channel that an allocation binds.
+const channel = 0x4000
+
+func channelNumber() stun.Setter {
+	return stun.RawAttribute{Type: stun.AttrChannelNumber, Length: 4, Value: binary.BigEndian.AppendUint32(nil, channel<<16)}
+}
+
+// channelData is ChannelData (RFC 8656 section 12.4), padded as streams want it.
+func channelData(payload []byte) []byte {
+	b := binary.BigEndian.AppendUint16(make([]byte, 0, 4+len(payload)+3), channel)
+	b = append(binary.BigEndian.AppendUint16(b, uint16(len(payload))), payload...)
+	return append(b, make([]byte, -len(payload)&3)...)
+}
+
+// received takes what a peer sent through the relay out of ChannelData of the
+// bound channel or a Data indication.
+func (d *dialog) received(raw []byte) (from netip.AddrPort, payload []byte, ok bool) {
+	if len(raw) >= 4 && raw[0]>>6 == 1 {
+		end := 4 + int(binary.BigEndian.Uint16(raw[2:4]))
+		if binary.BigEndian.Uint16(raw) != channel || !d.bound.IsValid() || end > len(raw) {
+			return netip.AddrPort{}, nil, false
+		}
+		return d.bound, raw[4:end], true
+	}
 	m, ok := decode(raw)
 	if !ok || m.Type != stun.NewType(stun.MethodData, stun.ClassIndication) {
-		return 0, false
+		return netip.AddrPort{}, nil, false
 	}
-	got, err := m.Get(stun.AttrData)
-	if err != nil || len(got) != len(payload) || !bytes.Equal(got[:len(got)-1], payload[:len(payload)-1]) {
-		return 0, false
+	if from, ok = xorAddr(m, stun.AttrXORPeerAddress); !ok {
+		return netip.AddrPort{}, nil, false
 	}
-	return got[len(got)-1], true
+	payload, err := m.Get(stun.AttrData)
+	return from, payload, err == nil
 }
 
 // said is an error answer in words.

@@ -111,25 +111,60 @@ func play(req *stun.Message, set []stun.Setter) *stun.Message {
 	return stun.MustBuild(append(head, set...)...)
 }
 
-func TestDelivered(t *testing.T) {
-	payload := newPayload()
-	build := func(class stun.MessageClass, b []byte) []byte {
-		return stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodData, class), data(b)).Raw
+// Only a packet of the test, whole, from the peer that it was sent by, counts.
+func TestReceivedFromThePeerAlone(t *testing.T) {
+	test, other := newPackets(), newPackets()
+	relay, stranger := netip.MustParseAddrPort("203.0.113.10:49160"), netip.MustParseAddrPort("203.0.113.66:49160")
+	build := func(class stun.MessageClass, method stun.Method, from netip.AddrPort, b []byte) []byte {
+		return stun.MustBuild(stun.TransactionID, stun.NewType(method, class), peer(from), data(b)).Raw
 	}
-	mine := append(slices.Clone(payload[:15]), 3)
-	if n, ok := delivered(build(stun.ClassIndication, mine), payload); !ok || n != 3 {
-		t.Errorf("got %d, %t; want 3, true", n, ok)
-	}
+	d := dialog{bound: relay}
+	mine := test.packet(3, 100)
+	moved := netip.AddrPortFrom(relay.Addr(), 7) // by a NAT
 	for name, raw := range map[string][]byte{
-		"another payload": build(stun.ClassIndication, newPayload()),
-		"too short":       build(stun.ClassIndication, payload[:8]),
-		"empty":           build(stun.ClassIndication, nil),
-		"a request":       build(stun.ClassRequest, mine),
+		"indication":   build(stun.ClassIndication, stun.MethodData, relay, mine),
+		"another port": build(stun.ClassIndication, stun.MethodData, moved, mine),
+		"channel":      channelData(mine),
 	} {
-		if _, ok := delivered(raw, payload); ok {
+		if n, ok := d.from(raw, test, 100, relay.Addr()); !ok || n != 3 {
+			t.Errorf("%s: got %d, %t; want 3, true", name, n, ok)
+		}
+	}
+	wrongChannel := channelData(mine)
+	wrongChannel[1]++
+	for name, raw := range map[string][]byte{
+		"a stranger":      build(stun.ClassIndication, stun.MethodData, stranger, mine),
+		"another test's":  build(stun.ClassIndication, stun.MethodData, relay, other.packet(3, 100)),
+		"too short":       build(stun.ClassIndication, stun.MethodData, relay, mine[:99]),
+		"too long":        build(stun.ClassIndication, stun.MethodData, relay, append(slices.Clone(mine), 0)),
+		"empty":           build(stun.ClassIndication, stun.MethodData, relay, nil),
+		"a request":       build(stun.ClassRequest, stun.MethodData, relay, mine),
+		"another method":  build(stun.ClassIndication, stun.MethodSend, relay, mine),
+		"no peer":         stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodData, stun.ClassIndication), data(mine)).Raw,
+		"another channel": wrongChannel,
+		"cut channel":     channelData(mine)[:50],
+		"bare":            mine,
+		"nothing":         nil,
+	} {
+		if _, ok := d.from(raw, test, 100, relay.Addr()); ok {
 			t.Errorf("%s: got it taken for ours", name)
 		}
 	}
+	if _, ok := new(dialog).from(channelData(mine), test, 100, netip.Addr{}); ok {
+		t.Error("a channel that is not bound: got it taken for ours")
+	}
+}
+
+func FuzzReceived(f *testing.F) {
+	test := newPackets()
+	f.Add(channelData(test.packet(1, 0)))
+	f.Add(stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodData, stun.ClassIndication), data(test.packet(1, 0))).Raw)
+	d := dialog{bound: netip.MustParseAddrPort("203.0.113.10:49160")}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if _, payload, ok := d.received(raw); ok && len(payload) > len(raw) {
+			t.Errorf("got %d bytes out of %d", len(payload), len(raw))
+		}
+	})
 }
 
 func TestStreamLink(t *testing.T) {
@@ -137,12 +172,12 @@ func TestStreamLink(t *testing.T) {
 	l := &streamLink{Conn: mine}
 	defer l.Close()
 	one := stun.MustBuild(stun.TransactionID, stun.BindingRequest, stun.NewSoftware("first")).Raw
-	two := stun.MustBuild(stun.TransactionID, stun.BindingRequest).Raw
+	two := channelData([]byte("three"))
 	go func() {
 		all := slices.Concat(one, two)
 		theirs.Write(all[:7])
-		theirs.Write(all[7 : len(one)+3])
-		theirs.Write(all[len(one)+3:])
+		theirs.Write(all[7 : len(one)+2])
+		theirs.Write(all[len(one)+2:])
 		theirs.Write(one[:10])
 	}()
 	for i, want := range [][]byte{one, two} {

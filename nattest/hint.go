@@ -12,15 +12,6 @@ import (
 	"github.com/pion/stun/v3"
 )
 
-// explain gives what failed its hint, once everything else is known.
-func explain(urls []URLReport, facts *facts) {
-	for i := range urls {
-		if u := &urls[i]; u.fault != nil {
-			u.Hint = hint(u.fault, u.test, facts, time.Now())
-		}
-	}
-}
-
 // hint is the likely fix of a failed stage of a TURN URL.
 func hint(f *fault, u turnURL, facts *facts, now time.Time) string {
 	proto := strings.ToUpper(u.Proto.String())
@@ -33,14 +24,14 @@ func hint(f *fault, u turnURL, facts *facts, now time.Time) string {
 		}
 		return fmt.Sprintf("open %s port %d in the server's firewall and its cloud's", proto, u.Port)
 	case "tls":
-		return fmt.Sprintf("the server needs a certificate valid for %s", clean(u.Host))
+		return hintCertificate(f.err, clean(u.Host))
 	case "challenge", "allocate":
 		return hintAllocate(f, u, facts, now)
-	case "permission":
+	case "permission", "channel":
 		if f.code == 403 || f.code == 401 {
 			return "the server does not allow its own relay addresses as peers: see TURNKEY_DENY_PEERS and TURNKEY_ALLOW_PEERS"
 		}
-	case "relay":
+	case "data":
 		return "the server must reach its own relay ports at this address: open " + facts.relayPorts() + ", and check TURNKEY_PUBLIC_IP"
 	}
 	return ""

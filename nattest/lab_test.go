@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/pion/logging"
 	"github.com/pion/stun/v3"
 	"github.com/pion/transport/v4/vnet"
@@ -203,6 +204,7 @@ func binding(id [12]byte, mapped net.Addr) *stun.Message {
 func (l *lab) api() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /v1/ws", signaling)
 	mux.HandleFunc("GET /nattest.json", func(w http.ResponseWriter, r *http.Request) {
 		if l.noDoc {
 			http.NotFound(w, r)
@@ -225,6 +227,14 @@ func (l *lab) api() http.Handler {
 		}})
 	})
 	return mux
+}
+
+// signaling accepts a WebSocket and answers pings until it is closed.
+func signaling(w http.ResponseWriter, r *http.Request) {
+	if c, err := websocket.Accept(w, r, nil); err == nil {
+		_, _, _ = c.Read(r.Context())
+		c.CloseNow()
+	}
 }
 
 // pipe is a TCP listener in memory.

@@ -25,7 +25,7 @@ type link interface {
 type packetLink struct {
 	net.PacketConn
 	server netip.AddrPort
-	buf    [1500]byte
+	buf    [2048]byte
 }
 
 func (l *packetLink) lossy() bool { return true }
@@ -39,18 +39,27 @@ func (l *packetLink) read(deadline time.Time) ([]byte, error) {
 	if err := l.SetReadDeadline(deadline); err != nil {
 		return nil, err
 	}
+	n, _, err := onlyFrom{l.PacketConn, l.server}.ReadFrom(l.buf[:])
+	return l.buf[:max(n, 0)], err
+}
+
+// onlyFrom is a socket that hears one address alone.
+type onlyFrom struct {
+	net.PacketConn
+	server netip.AddrPort
+}
+
+func (o onlyFrom) ReadFrom(b []byte) (int, net.Addr, error) {
 	for {
-		n, from, err := l.ReadFrom(l.buf[:])
-		if err != nil {
-			return nil, err
-		}
-		if addrPort(from) == l.server {
-			return l.buf[:n], nil
+		n, from, err := o.PacketConn.ReadFrom(b)
+		if err != nil || addrPort(from) == o.server {
+			return n, from, err
 		}
 	}
 }
 
-// streamLink is STUN over TCP or TLS (RFC 8489 section 6.2.2).
+// streamLink is STUN and ChannelData over TCP or TLS (RFC 8489 section 6.2.2,
+// RFC 8656 section 12.5).
 type streamLink struct {
 	net.Conn
 	buf  [4096]byte
@@ -93,13 +102,21 @@ func (l *streamLink) read(deadline time.Time) ([]byte, error) {
 
 var errNotSTUN = errors.New("what answers does not speak STUN")
 
-// frame returns the size of the first message in b, 0 when b has only a part.
+// frame returns the size of the first message in b with its padding, 0 when b
+// has only a part.
 func frame(b []byte) (int, error) {
-	if len(b) < 20 {
+	if len(b) < 4 {
 		return 0, nil
 	}
-	size := 20 + int(binary.BigEndian.Uint16(b[2:4]))
-	if !stun.IsMessage(b) || size%4 != 0 || size > 4096 {
+	size := int(binary.BigEndian.Uint16(b[2:4]))
+	if b[0]>>6 == 1 { // ChannelData
+		size = (4 + size + 3) &^ 3
+	} else {
+		if size += 20; size%4 != 0 || len(b) >= 20 && !stun.IsMessage(b) {
+			return 0, errNotSTUN
+		}
+	}
+	if size > 4096 {
 		return 0, errNotSTUN
 	}
 	if len(b) < size {
@@ -108,22 +125,18 @@ func frame(b []byte) (int, error) {
 	return size, nil
 }
 
-// open connects to a TURN URL at one of its host's addresses. The stage says how far it came.
+// open connects to a TURN URL at one of its host's addresses. The stage says
+// how far it came.
 func (c *Config) open(ctx context.Context, u turnURL, at netip.AddrPort) (l link, stage string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, turnWait)
 	defer cancel()
 	if u.Proto == stun.ProtoTypeUDP {
-		network := "udp4"
-		if at.Addr().Is6() {
-			network = "udp6"
-		}
-		local, _, why := c.egress(ctx, network, []netip.AddrPort{at})
-		if why != "" {
-			return nil, "connect", errors.New(why)
-		}
-		pc, err := c.ListenPacket(ctx, network, net.JoinHostPort(local.String(), "0"))
+		pc, err := c.socketTo(ctx, at)
 		if err != nil {
 			return nil, "connect", err
+		}
+		if u.IsSecure() {
+			return c.openDTLS(ctx, pc, u.Host, at)
 		}
 		return &packetLink{PacketConn: pc, server: at}, "connect", nil
 	}
@@ -148,3 +161,23 @@ func (c *Config) open(ctx context.Context, u turnURL, at netip.AddrPort) (l link
 	}
 	return &streamLink{Conn: tc}, "tls", nil
 }
+
+// socketTo opens a UDP socket on the address from which this machine reaches
+// to.
+func (c *Config) socketTo(ctx context.Context, to netip.AddrPort) (net.PacketConn, error) {
+	network := "udp4"
+	if to.Addr().Is6() {
+		network = "udp6"
+	}
+	local, _, why := c.egress(ctx, network, []netip.AddrPort{to})
+	if why != "" {
+		return nil, errNoWay{why}
+	}
+	return c.ListenPacket(ctx, network, net.JoinHostPort(local.String(), "0"))
+}
+
+// errNoWay says that this machine cannot send there at all, which says nothing
+// about the server.
+type errNoWay struct{ why string }
+
+func (e errNoWay) Error() string { return e.why }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-
-	"github.com/pion/stun/v3"
 )
 
 // LoopConfig is what Loop needs. Every field is required.
@@ -20,7 +18,8 @@ type LoopConfig struct {
 	// relayed address, as anybody on the internet would.
 	Client, Peer net.PacketConn
 	// From are the addresses that the peer's packets may arrive from: a NAT on
-	// the way changes them.
+	// the way changes them. Packets from elsewhere do not count. They are all of
+	// one family, which the relay is asked to be of.
 	From []netip.Addr
 }
 
@@ -39,6 +38,9 @@ func Loop(ctx context.Context, c LoopConfig) (LoopResult, error) {
 		link:   &packetLink{PacketConn: c.Client, server: c.Server},
 		dialog: dialog{username: c.Username, password: c.Password},
 	}
+	if len(c.From) > 0 && c.From[0].Is6() {
+		a.family = familyIPv6
+	}
 	defer a.release(ctx)
 	// Cut off in the middle, it would leave an allocation that nobody knows of.
 	if f := a.allocate(context.WithoutCancel(ctx), func(string) {}); f != nil {
@@ -50,10 +52,10 @@ func Loop(ctx context.Context, c LoopConfig) (LoopResult, error) {
 			return r, fmt.Errorf("let %s send to the relay: %w", from, f)
 		}
 	}
-	payload := newPayload()
+	test := newPackets()
 	err := repeat(ctx, &packetLink{PacketConn: c.Peer, server: a.relayed}, a,
-		func(int) ([]byte, error) { return payload, nil },
-		func(raw []byte) bool { _, ok := delivered(raw, payload); return ok })
+		func(int) ([]byte, error) { return test.packet(0, 0), nil },
+		func(raw []byte) bool { n, ok := a.from(raw, test, 0, c.From...); return ok && n == 0 })
 	r.Arrived = err == nil
 	if err != nil && ctx.Err() != nil {
 		return r, ctx.Err()
@@ -64,29 +66,11 @@ func Loop(ctx context.Context, c LoopConfig) (LoopResult, error) {
 // Reflexive asks a STUN server where it sees conn (Binding, RFC 8489), for 2.5 s
 // at most. It does not close conn.
 func Reflexive(ctx context.Context, conn net.PacketConn, server netip.AddrPort) (netip.AddrPort, error) {
-	var d dialog
-	req, err := d.request(stun.MethodBinding)
+	b, err := askBinding(ctx, conn, server)
 	if err != nil {
-		return netip.AddrPort{}, err
+		return netip.AddrPort{}, fmt.Errorf("ask %s: %w", server, err)
 	}
-	var mapped netip.AddrPort
-	refused := false
-	l := &packetLink{PacketConn: conn, server: server}
-	err = repeat(ctx, l, l, func(int) ([]byte, error) { return req.Raw, nil }, func(raw []byte) bool {
-		m, r, ok := d.answer(req, raw)
-		if ok && r.ok {
-			mapped, ok = xorAddr(m, stun.AttrXORMappedAddress)
-		}
-		refused = ok && !r.ok
-		return ok
-	})
-	switch {
-	case err != nil:
-		return netip.AddrPort{}, fmt.Errorf("ask %s: %w", server, noAnswer(err))
-	case refused:
-		return netip.AddrPort{}, fmt.Errorf("ask %s: it refuses to answer", server)
-	}
-	return netip.AddrPortFrom(mapped.Addr().Unmap(), mapped.Port()), nil
+	return b.mapped, nil
 }
 
 // noAnswer turns a deadline into words.

@@ -1,7 +1,6 @@
 package nattest
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -16,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/dtls/v3"
 	"github.com/pion/turn/v4"
 )
 
@@ -33,6 +33,7 @@ func onLoopback(t *testing.T) Config {
 	t.Cleanup(web.Close)
 	raw := must(net.Listen("tcp4", "127.0.0.1:0"))
 	sec := tls.NewListener(raw, &tls.Config{Certificates: web.TLS.Certificates})
+	datagrams := must(dtls.ListenWithOptions("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}, dtls.WithCertificates(web.TLS.Certificates...)))
 	s := must(turn.NewServer(turn.ServerConfig{
 		Realm: "test",
 		AuthHandler: func(user, realm string, _ net.Addr) ([]byte, bool) {
@@ -41,6 +42,7 @@ func onLoopback(t *testing.T) Config {
 		PacketConnConfigs: []turn.PacketConnConfig{{PacketConn: udp, RelayAddressGenerator: gen()}},
 		ListenerConfigs: []turn.ListenerConfig{
 			{Listener: tcp, RelayAddressGenerator: gen()}, {Listener: sec, RelayAddressGenerator: gen()},
+			{Listener: datagrams, RelayAddressGenerator: gen()},
 		},
 	}))
 	t.Cleanup(func() { s.Close() })
@@ -48,6 +50,7 @@ func onLoopback(t *testing.T) Config {
 	t.Cleanup(func() { alt.Close() })
 	go new(lab).stun(alt)
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /v1/ws", signaling)
 	mux.HandleFunc("GET /nattest.json", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, `{"schema":1,"stun":["127.0.0.1:%d","127.0.0.1:%d"]}`, port(udp.LocalAddr()), port(alt.LocalAddr()))
 	})
@@ -58,7 +61,7 @@ func onLoopback(t *testing.T) Config {
 				fmt.Sprintf("turn:127.0.0.1:%d?transport=udp", port(udp.LocalAddr())),
 				fmt.Sprintf("turn:127.0.0.1:%d?transport=tcp", port(tcp.Addr())),
 				fmt.Sprintf("turns:127.0.0.1:%d?transport=tcp", port(sec.Addr())),
-				fmt.Sprintf("turns:127.0.0.1:%d?transport=udp", port(sec.Addr())),
+				fmt.Sprintf("turns:127.0.0.1:%d?transport=udp", port(datagrams.Addr())),
 			},
 		}}})
 	})
@@ -81,21 +84,25 @@ func TestOnRealSockets(t *testing.T) {
 	if r.V4.NAT != "no" || r.Verdict.Relay != unlikely || !strings.Contains(r.Verdict.Scope, "same network") {
 		t.Errorf("got NAT %s, %+v; want none, unlikely, in the same network", r.V4.NAT, r.Verdict)
 	}
+	for _, u := range r.TURN.URLs {
+		if u.State != "ok" || u.Loops.RelayToRelay.State != "ok" || u.Loops.SocketToRelay.State != "not_tested" {
+			t.Errorf("%s: got %+v, want it ok, and nothing said of the way from outside", u.URL, u)
+		}
+	}
+	c.Quick = true
 	check, err := Check(context.Background(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var text bytes.Buffer
-	check.WriteText(&text)
-	for i, want := range []string{"ok", "ok", "ok", "not_tested"} { // TURN over DTLS is not
-		if got := r.TURN.URLs[i]; got.State != want {
-			t.Errorf("%s: got %+v, want %s", got.URL, got, want)
+	judgeCheck(t, check, nil, []string{"relay_ports"})
+	var got []string
+	for _, it := range check.Checks {
+		if got = append(got, it.Name); it.TURN != nil && it.TURN.Measured != nil {
+			t.Errorf("%s: got %+v measured, want nothing of a quick check", it.Target, it.TURN.Measured)
 		}
 	}
-	check.Checks = check.Checks[:7]
-	judgeCheck(t, check, nil, nil)
-	if stages := fmt.Sprint(check.Checks[6].TURN.Stages); !strings.Contains(stages, "{tls ok") || !strings.Contains(stages, "{relay ok") {
-		t.Errorf("turns: got %s, want the stages up to relay\n%s", stages, text.String())
+	if want := "http ice certificate certificate websocket credential clock stun stun turn turn turn turn relay_ports"; strings.Join(got, " ") != want {
+		t.Errorf("got %v, want %s", got, want)
 	}
 	waitForGoroutines(t, before)
 }

@@ -71,6 +71,8 @@ type Config struct {
 	// Progress is told in a few words what is being tested and what was found,
 	// one call at a time; nil is not told.
 	Progress func(string)
+	// Quick keeps Check from measuring: a few round trips are all it takes.
+	Quick bool
 	// Log gets the steps at Debug; nil discards.
 	Log *slog.Logger
 }
@@ -131,7 +133,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	wg.Go(func() { near = c.look(ctx, t, f, eps, addrs) })
 	wg.Go(func() { v4 = c.observe(ctx, "udp4", only(eps, netip.Addr.Is4)) })
 	wg.Go(func() { v6 = c.observe(ctx, "udp6", only(eps, netip.Addr.Is6)) })
-	wg.Go(func() { urls = c.verifyURLs(ctx, f, nil) })
+	wg.Go(func() { urls = c.verifyTURN(ctx, f, survey{stun: eps, server: addrs, addresses: 1}) })
 	wg.Wait()
 	if ctx.Err() != nil {
 		return nil, &Error{Reason: "the test of " + t.host + " was interrupted", Err: ctx.Err()}
@@ -143,8 +145,8 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 		}
 	}
 	f.heard = slices.Concat(v4.heard(), v6.heard())
-	explain(urls, &f)
-	r.TURN = relay(f, urls)
+	explain(urls, &f, slices.Concat(v4.seen(), v6.seen()))
+	r.TURN = relay(f, best(urls))
 	r.conclude(v4, v6, f.base != "")
 	c.optIn(ctx, r, c.tokenOf(f))
 	r.surroundings(near, f)

@@ -179,7 +179,7 @@ func FuzzReceive(f *testing.F) {
 		}
 		copy(req.TransactionID[:], p.tests[0].id[:])
 		d.answer(req, raw)
-		delivered(raw, newPayload())
+		d.received(raw)
 	})
 }
 

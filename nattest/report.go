@@ -155,32 +155,41 @@ type Answer struct {
 
 // Relay is the verification of TURN.
 type Relay struct {
-	State string      `json:"state"` // ok (one URL at least works), failed or not_tested
-	Why   string      `json:"why,omitempty"`
+	State string      `json:"state"`          // ok (one URL at least works), failed or not_tested
+	Why   string      `json:"why,omitempty"`  // why it was not tested, or what limits it
+	Hint  string      `json:"hint,omitempty"` // what to do about that
 	URLs  []URLReport `json:"urls"`
 }
 
-// URLReport is one TURN URL: two allocations through it and a packet from one
-// to the other and back.
+// URLReport is one TURN URL: two allocations through it, and packets through
+// their relays.
 type URLReport struct {
-	URL    string  `json:"url"`
-	State  string  `json:"state"` // ok, failed or not_tested
-	Stages []Stage `json:"stages"`
-	RTTMS  float64 `json:"rtt_ms,omitempty"` // relay to relay and back
-	Failed string  `json:"failed,omitempty"` // the stage that failed
-	Code   int     `json:"code,omitempty"`   // its STUN error code (RFC 8656 section 19)
-	Reason string  `json:"reason,omitempty"`
-	Hint   string  `json:"hint,omitempty"`
+	URL      string         `json:"url"`
+	Address  netip.AddrPort `json:"address,omitzero"` // of the server, where it was tested
+	State    string         `json:"state"`            // ok, failed or not_tested
+	Stages   []Stage        `json:"stages"`
+	Loops    Loops          `json:"loops"`
+	RTTMS    float64        `json:"rtt_ms,omitempty"` // relay to relay and back
+	Failed   string         `json:"failed,omitempty"` // the stage that failed
+	Code     int            `json:"code,omitempty"`   // its STUN error code (RFC 8656 section 19)
+	Reason   string         `json:"reason,omitempty"`
+	Hint     string         `json:"hint,omitempty"`
+	Notes    []string       `json:"notes,omitempty"`    // what is wrong at other addresses of the name
+	Measured *Measured      `json:"measured,omitempty"` // by check
 
-	test  turnURL // what was tested
-	fault *fault  // why it failed
+	test    turnURL      // what was tested
+	fault   *fault       // why it failed
+	shared  bool         // the name has other addresses, too
+	server  []netip.Addr // addresses of the server
+	relayed netip.Addr   // of the relays
+	mapped  []netip.Addr // where the server saw the clients
 }
 
 // Stage is one step of a verification: dns, connect, tls, challenge, allocate,
-// permission, relay.
+// permission, channel (check only), data.
 type Stage struct {
 	Name   string  `json:"name"`
-	State  string  `json:"state"` // ok or failed
+	State  string  `json:"state"` // ok, failed or not_tested
 	MS     float64 `json:"ms"`
 	Detail string  `json:"detail,omitempty"`
 }

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package nattest
+
+func dontFragment(link) {}
+func mayFragment(link)  {}
