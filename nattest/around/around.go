@@ -98,6 +98,17 @@ func (c *Config) egress(ctx context.Context, server netip.AddrPort) (netip.Addr,
 	return addrPort(conn.LocalAddr()).Addr(), nil
 }
 
+// dialer connects TCP for net/http, which would let a connection attempt go on
+// after its request has ended.
+func (c *Config) dialer(ctx context.Context) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(dctx context.Context, network, addr string) (net.Conn, error) {
+		dctx, cancel := context.WithCancel(dctx)
+		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
+		return c.DialContext(dctx, network, addr)
+	}
+}
+
 // addrPort is a socket's address without an IPv6 wrapping.
 func addrPort(a net.Addr) netip.AddrPort {
 	ap, err := netip.ParseAddrPort(a.String())

@@ -40,7 +40,7 @@ type answer struct {
 
 func (c *Config) plain(ctx context.Context, host, nonce string) answer {
 	client := &http.Client{
-		Transport:     &http.Transport{DialContext: c.DialContext, DisableKeepAlives: true, MaxResponseHeaderBytes: 8 << 10},
+		Transport:     &http.Transport{DialContext: c.dialer(ctx), DisableKeepAlives: true, MaxResponseHeaderBytes: 8 << 10},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	at := url.URL{Scheme: "http", Host: host, Path: "/nattest.json", RawQuery: "challenge=" + nonce}

@@ -30,7 +30,7 @@ func (c *Config) upnp(ctx context.Context, local, gateway netip.Addr) Protocol {
 	p.Server = server
 	ctx, cancel := context.WithTimeout(ctx, 700*time.Millisecond)
 	defer cancel()
-	client := c.only(gateway)
+	client := c.only(ctx, gateway)
 	status, body, err := fetch(ctx, client, http.MethodGet, at, "", "")
 	if err != nil {
 		p.Why = "its description cannot be read: " + err.Error()
@@ -103,7 +103,8 @@ func (c *Config) search(ctx context.Context, local, gateway netip.Addr) (at *url
 }
 
 // only is a client that connects to one address and follows nothing.
-func (c *Config) only(gateway netip.Addr) *http.Client {
+func (c *Config) only(ctx context.Context, gateway netip.Addr) *http.Client {
+	dial := c.dialer(ctx)
 	return &http.Client{
 		Transport: &http.Transport{
 			DisableKeepAlives: true, MaxResponseHeaderBytes: 8 << 10,
@@ -111,7 +112,7 @@ func (c *Config) only(gateway netip.Addr) *http.Client {
 				if to, err := netip.ParseAddrPort(addr); err != nil || to.Addr() != gateway {
 					return nil, errors.New("that is not the gateway")
 				}
-				return c.DialContext(ctx, "tcp4", addr)
+				return dial(ctx, "tcp4", addr)
 			},
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
