@@ -32,8 +32,8 @@ ENV TURNKEY_STATE_DIR=/state
 VOLUME /state
 EXPOSE 3478/udp 3478/tcp 3479/udp 5349/udp 5349/tcp 8080/tcp 443/tcp 49160-49359/udp
 STOPSIGNAL SIGTERM
-# Asks HTTP, both STUN ports, and every TURN URL to relay a packet; takes some 20 ms.
+# Asks HTTP, signaling, both STUN ports, and every TURN URL to relay a packet; takes some 20 ms.
 HEALTHCHECK --interval=1m --timeout=20s --start-period=10s --retries=3 \
-    CMD ["/turnkey", "check"]
+    CMD ["/turnkey", "check", "-quick"]
 ENTRYPOINT ["/turnkey"]
 CMD ["serve"]

@@ -99,15 +99,21 @@ func probeExit(name string, e *nattest.Error) int {
 }
 
 const checkHelp = `
+It also measures round trips, loss, the path MTU and throughput (2 Mbit/s at
+most) through the relays, which takes some seconds; -quick leaves that out.
+
 Without HOST: the server that the settings of this environment describe. Run it
 from somewhere else, too: only from there are firewalls seen.
 
-Exit code: 0 nothing that was tested failed, 1 something failed, 2 usage.
+Exit code: 0 nothing that was tested failed (there may be warnings), 1 something
+failed, 2 usage.
 `
 
 // check says whether a server does what it advertises.
 func check(c *call) error {
-	p, hosts, err := c.newProbe("check", 1, nil)
+	p, hosts, err := c.newProbe("check", 1, func(f *flag.FlagSet, cfg *nattest.Config) {
+		f.BoolVar(&cfg.Quick, "quick", false, "do not measure: a few round trips are all it takes")
+	})
 	if err != nil {
 		return err
 	}
