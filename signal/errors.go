@@ -142,6 +142,22 @@ func errNotDelivered(peer string) *Error {
 	return fault("not_delivered", "it did not come back in time; connect anew when it joins again", "the message for %q was not delivered", peer)
 }
 
+func errNoWait() *Error {
+	return fault("not_waiting", `send "wait":true in join`, "only who has joined with wait may send to whoever comes next")
+}
+
+func errNextTakesOffers(t Type) *Error {
+	return fault("bad_field", "send it when the peer has come", "whoever comes next gets an offer and its candidates, no %s", t)
+}
+
+func errNoOffer() *Error {
+	return fault("candidate_before_offer", "send the offer first: candidates come after setLocalDescription", "there is no offer that this candidate belongs to")
+}
+
+func errManyHeld() *Error {
+	return fault("too_many_candidates", "gather fewer: one STUN and one TURN server will do", "an offer that waits may have %d candidates", heldCandidates)
+}
+
 func errNotJoined() *Error {
 	return fault("not_joined", `send {"type":"join","room":"ROOM"} first`, "this socket is in no room")
 }

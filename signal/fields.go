@@ -116,6 +116,9 @@ func (f fields) join(m *Message) (err *Error) {
 	if m.Keep, err = f.flag("resume"); err != nil {
 		return err
 	}
+	if m.Wait, err = f.flag("wait"); err != nil {
+		return err
+	}
 	return f.update(m)
 }
 

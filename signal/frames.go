@@ -63,7 +63,9 @@ func iceFrame(re int64, ice issued) []byte {
 	}{ICE, re, ice})
 }
 
-func joinedFrame(p peer) []byte {
+// joinedFrame tells of a newcomer. Towards it the reader is the initiator, and
+// polite, only if the newcomer has got an offer of the reader's already.
+func joinedFrame(p peer, offered bool) []byte {
 	return encode(struct {
 		Type      string          `json:"type"`
 		Peer      string          `json:"peer"`
@@ -71,7 +73,7 @@ func joinedFrame(p peer) []byte {
 		Meta      json.RawMessage `json:"meta,omitempty"`
 		Initiator bool            `json:"initiator"`
 		Polite    bool            `json:"polite"`
-	}{"peer-joined", p.id, p.name, p.meta, false, false})
+	}{"peer-joined", p.id, p.name, p.meta, offered, offered})
 }
 
 func leftFrame(id string, why reason) []byte {

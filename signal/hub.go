@@ -19,7 +19,7 @@ type hub struct {
 func (h *hub) join(s *session, c *conn, m Message, resume string, ice issued) *Error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	ds, err := h.room.join(peer{id: s.id, name: m.Name, meta: m.Meta}, m.ID, resume, ice)
+	ds, err := h.room.join(peer{id: s.id, name: m.Name, meta: m.Meta}, m, resume, ice, time.Now())
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (h *hub) receive(s *session, c *conn, m Message) *Error {
 		h.deliver(ds)
 		return err
 	}
-	ds, err := h.room.relay(s.id, m)
+	ds, err := h.room.relay(s.id, m, time.Now())
 	h.deliver(ds)
 	return err
 }

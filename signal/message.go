@@ -48,6 +48,7 @@ type Message struct {
 	Name  string          // at most 64 characters
 	Meta  json.RawMessage // a JSON object of at most 1024 bytes, or nil
 	Keep  bool            // of Join: the peer may resume
+	Wait  bool            // of Join: it may send to Next
 	named bool            // Name was given
 
 	// Of Resume and Ack.

@@ -24,19 +24,12 @@ func document(t *testing.T) string {
 // The examples of docs/protocol.md are one session. It is replayed line by
 // line against a server on loopback: what it says comes back must come back.
 func TestProtocolDocumentIsTrue(t *testing.T) {
-	ids := []string{"p_anna", "p_bob", "p_carl"}
 	s := New(Config{Admit: admitAll, ICE: func(label string) (json.RawMessage, time.Time, error) {
 		return json.RawMessage(`[{"urls":["stun:turn.example.org:3478"]},{"urls":["turn:turn.example.org:3478?transport=udp"],"username":"1790003600:` +
 			label + `","credential":"c2VjcmV0"}]`), time.Unix(1790003600, 0), nil
 	}})
-	s.newID = func() string {
-		if len(ids) == 0 {
-			return "p_unused" // of the sockets that resume
-		}
-		id := ids[0]
-		ids = ids[1:]
-		return id
-	}
+	names := make(chan string, 1) // of who dials
+	s.newID = func() string { return "p_" + <-names }
 	s.newToken = func() string { return "r_4XKQ" }
 	url := serve(t, s)
 	clients := map[string]*client{}
@@ -46,6 +39,7 @@ func TestProtocolDocumentIsTrue(t *testing.T) {
 			f := strings.SplitN(strings.TrimSpace(line), " ", 3)
 			who, text := f[0], f[2]
 			if clients[who] == nil {
+				names <- who
 				clients[who] = dial(t, url, nil)
 			}
 			if text == "cut" {
@@ -57,7 +51,7 @@ func TestProtocolDocumentIsTrue(t *testing.T) {
 			lines++
 		}
 	}
-	if lines < 40 || len(clients) != 4 {
+	if lines < 50 || len(clients) != 6 {
 		t.Fatalf("replayed %d lines of %d clients", lines, len(clients))
 	}
 	clients["anna"].send(`{"type":"join","id":9,"room":"demo"}`)

@@ -3,10 +3,11 @@ package signal
 import (
 	"encoding/json"
 	"slices"
+	"time"
 )
 
 // room decides who gets what. It does no I/O, takes no lock and reads no
-// clock: each method is one event, and returns the deliveries that follow
+// clock of its own: each method is one event, and returns the deliveries that follow
 // from it, in order. It has one owner at a time.
 //
 // A peer receives nothing of its own, nothing before its welcome, and nothing
@@ -15,6 +16,9 @@ type room struct {
 	name  string
 	max   int
 	peers []peer // in the order they came
+
+	waits map[string]bool      // peers that may send to whoever comes next
+	held  map[string]*envelope // what they have sent, by sender
 }
 
 type peer struct {
@@ -43,25 +47,41 @@ const (
 
 // join lets a peer in. The newcomer is the initiator towards every peer that
 // is present and gives way to each when offers cross, so that of two peers
-// exactly one offers first and exactly one is polite.
-func (r *room) join(p peer, re int64, resume string, ice issued) ([]delivery, *Error) {
+// exactly one offers first and exactly one is polite. From who has left an offer
+// for whoever comes, the newcomer gets that, and is not the initiator.
+func (r *room) join(p peer, m Message, resume string, ice issued, now time.Time) ([]delivery, *Error) {
 	if len(r.peers) >= r.max {
 		return nil, errRoomFull(r.name, r.max)
 	}
 	present := make([]peerEntry, 0, len(r.peers))
+	var told, offers []delivery
 	for _, q := range r.peers {
-		present = append(present, peerEntry{q.id, q.name, q.meta, q.away, true, true})
+		held := r.takeHeld(q.id, p.id, now)
+		for _, h := range held {
+			offers = append(offers, delivery{p.id, h})
+		}
+		offered := len(held) > 0
+		present = append(present, peerEntry{q.id, q.name, q.meta, q.away, !offered, !offered})
+		told = append(told, delivery{q.id, parcel{frame: joinedFrame(p, offered)}})
 	}
-	ds := []delivery{{p.id, parcel{frame: welcomeFrame(re, p.id, r.name, resume, present, ice, r.max)}}}
-	ds = append(ds, r.toOthers(p.id, parcel{frame: joinedFrame(p)})...)
 	r.peers = append(r.peers, p)
-	return ds, nil
+	if m.Wait {
+		if r.waits == nil {
+			r.waits = map[string]bool{}
+		}
+		r.waits[p.id] = true
+	}
+	welcome := delivery{p.id, parcel{frame: welcomeFrame(m.ID, p.id, r.name, resume, present, ice, r.max)}}
+	return slices.Concat([]delivery{welcome}, offers, told), nil
 }
 
 // relay passes a message on to the peer it names, or to all others.
-func (r *room) relay(from string, m Message) ([]delivery, *Error) {
+func (r *room) relay(from string, m Message, now time.Time) ([]delivery, *Error) {
 	if !r.has(from) {
 		return nil, errNotJoined()
+	}
+	if m.Peer == Next {
+		return r.hold(from, m, now)
 	}
 	if m.Peer != Everyone && (m.Peer == from || !r.has(m.Peer)) {
 		return nil, errNoPeer(m.Peer)
@@ -111,6 +131,8 @@ func (r *room) leave(id string, why reason) []delivery {
 		return nil
 	}
 	r.peers = slices.DeleteFunc(r.peers, func(p peer) bool { return p.id == id })
+	delete(r.waits, id)
+	delete(r.held, id)
 	return r.toOthers(id, parcel{frame: leftFrame(id, why)})
 }
 

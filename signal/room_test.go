@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 )
 
 func newRoom(max int, ids ...string) *room {
@@ -25,22 +26,22 @@ func TestRoomDelivers(t *testing.T) {
 		want []string
 		code string
 	}{
-		{"an offer goes to the peer named", func(r *room) ([]delivery, *Error) { return r.relay("a", offer) },
+		{"an offer goes to the peer named", func(r *room) ([]delivery, *Error) { return r.relay("a", offer, time.Time{}) },
 			[]string{`b {"type":"offer","peer":"a","sdp":"v=0"}`}, ""},
-		{"a message to all goes to the others", func(r *room) ([]delivery, *Error) { return r.relay("b", note) },
+		{"a message to all goes to the others", func(r *room) ([]delivery, *Error) { return r.relay("b", note, time.Time{}) },
 			[]string{`a {"type":"message","peer":"b","data":1}`, `c {"type":"message","peer":"b","data":1}`}, ""},
-		{"nothing goes to oneself", func(r *room) ([]delivery, *Error) { return r.relay("b", offer) }, nil, "peer_not_found"},
+		{"nothing goes to oneself", func(r *room) ([]delivery, *Error) { return r.relay("b", offer, time.Time{}) }, nil, "peer_not_found"},
 		{"nothing goes to who is not there", func(r *room) ([]delivery, *Error) {
-			return r.relay("a", Message{Type: Bye, Peer: "x"})
+			return r.relay("a", Message{Type: Bye, Peer: "x"}, time.Time{})
 		}, nil, "peer_not_found"},
-		{"nothing comes from who is not there", func(r *room) ([]delivery, *Error) { return r.relay("x", offer) }, nil, "not_joined"},
+		{"nothing comes from who is not there", func(r *room) ([]delivery, *Error) { return r.relay("x", offer, time.Time{}) }, nil, "not_joined"},
 		{"an empty candidate goes nowhere", func(r *room) ([]delivery, *Error) {
-			return r.relay("a", Message{Type: Candidate, Peer: "b"})
+			return r.relay("a", Message{Type: Candidate, Peer: "b"}, time.Time{})
 		}, nil, ""},
 		{"the others hear who left and why", func(r *room) ([]delivery, *Error) { return r.leave("b", leftSlow), nil },
 			[]string{`a {"type":"peer-left","peer":"b","reason":"slow"}`, `c {"type":"peer-left","peer":"b","reason":"slow"}`}, ""},
 		{"who is not there does not leave", func(r *room) ([]delivery, *Error) { return r.leave("x", leftBye), nil }, nil, ""},
-		{"a full room takes nobody", func(r *room) ([]delivery, *Error) { return r.join(peer{id: "d"}, 1, "", issued{}) }, nil, "room_full"},
+		{"a full room takes nobody", func(r *room) ([]delivery, *Error) { return r.join(peer{id: "d"}, Message{ID: 1}, "", issued{}, time.Time{}) }, nil, "room_full"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ds, err := tt.do(newRoom(3, "a", "b", "c"))
@@ -127,7 +128,7 @@ func TestRoomHoldsItsRules(t *testing.T) {
 				born++
 				actor = fmt.Sprint("p", born)
 				var err *Error
-				ds, err = r.join(peer{id: actor}, 0, "", issued{})
+				ds, err = r.join(peer{id: actor}, Message{}, "", issued{}, time.Time{})
 				if full := len(m.in) >= limit; full != (err != nil) {
 					t.Fatalf("%d of %d in the room, join says %v", len(m.in), limit, err)
 				}
@@ -143,7 +144,7 @@ func TestRoomHoldsItsRules(t *testing.T) {
 				if rng.IntN(3) == 0 {
 					to = Everyone
 				}
-				ds, _ = r.relay(actor, Message{Type: Note, Peer: to, body: fmt.Appendf(nil, `,"data":%d`, sent)})
+				ds, _ = r.relay(actor, Message{Type: Note, Peer: to, body: fmt.Appendf(nil, `,"data":%d`, sent)}, time.Time{})
 				if !m.in[actor] && ds != nil {
 					t.Fatalf("%s is not in the room and was heard", actor)
 				}
