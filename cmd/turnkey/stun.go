@@ -22,9 +22,8 @@ type seen struct {
 
 // alternates pairs the addresses that are bound, each with the next of its kind,
 // the last one with the first. outside says at which address clients reach one,
-// where that is another. Of addresses that nobody has chosen only public ones
-// are paired: what is private may be the way to another network.
-func alternates(bound []netip.Addr, chosen bool, outside map[netip.Addr]netip.Addr) map[netip.Addr]seen {
+// where that is another; lonely, which ones have no alternate.
+func alternates(bound []netip.Addr, outside map[netip.Addr]netip.Addr, lonely func(bound, seen netip.Addr) bool) map[netip.Addr]seen {
 	all := make(map[netip.Addr]seen, len(bound))
 	kinds := map[kind][]netip.Addr{}
 	for _, a := range bound {
@@ -33,7 +32,7 @@ func alternates(bound []netip.Addr, chosen bool, outside map[netip.Addr]netip.Ad
 			s.addr = o
 		}
 		all[a] = s
-		if k := kindOf(s.addr); chosen || k.public {
+		if k := kindOf(s.addr); !lonely(a, s.addr) {
 			kinds[k] = append(kinds[k], a)
 		}
 	}

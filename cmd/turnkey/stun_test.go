@@ -20,6 +20,8 @@ func TestAlternates(t *testing.T) {
 		{"two public", "127.0.0.1 10.0.0.1 8.8.4.4 8.8.8.8", "8.8.4.4", "", false, "8.8.4.4=8.8.4.4>8.8.8.8 8.8.8.8=8.8.8.8>8.8.4.4"},
 		{"three public", "8.8.4.1 8.8.4.2 8.8.4.3", "8.8.4.2", "", false, "8.8.4.1=8.8.4.1>8.8.4.2 8.8.4.2=8.8.4.2>8.8.4.3 8.8.4.3=8.8.4.3>8.8.4.1"},
 		{"two of IPv6", "8.8.4.4 2a00::1 2a00::2", "8.8.4.4", "", false, "2a00::1=2a00::1>2a00::2 2a00::2=2a00::2>2a00::1"},
+		{"two of IPv6, one of them temporary", "2a00::1 2a00::ffff", "8.8.4.4", "", false, ""},
+		{"two of IPv6, one of them temporary, chosen", "2a00::1 2a00::ffff", "8.8.4.4", "", true, "2a00::1=2a00::1>2a00::ffff 2a00::ffff=2a00::ffff>2a00::1"},
 		{"two private that nobody chose", "10.0.0.1 172.17.0.1", "10.0.0.1", "", false, ""},
 		{"two private that were chosen", "10.0.0.1 10.0.0.2", "10.0.0.1", "", true, "10.0.0.1=10.0.0.1>10.0.0.2 10.0.0.2=10.0.0.2>10.0.0.1"},
 		{"public, private and loopback", "127.0.0.1 10.0.0.1 8.8.4.4", "8.8.4.4", "", true, ""},
@@ -29,7 +31,7 @@ func TestAlternates(t *testing.T) {
 		{"the second of two documentation addresses", "203.0.113.1 203.0.113.2", "203.0.113.1", "203.0.113.2", false, "203.0.113.1=203.0.113.1>203.0.113.2 203.0.113.2=203.0.113.2>203.0.113.1"},
 		{"IPv6 chosen", "10.0.0.1 2a00::1 2a00::2 2a00::3", "8.8.4.4", "2a00::3", false, "2a00::1=2a00::1>2a00::3 2a00::3=2a00::3>2a00::1"},
 	} {
-		s := &surroundings{listen: addrs(strings.Fields(tt.listen)...), chosen: tt.chosen}
+		s := &surroundings{listen: addrs(strings.Fields(tt.listen)...), chosen: tt.chosen, fleeting: addrs("2a00::ffff")}
 		s.relay6 = findIPv6(s.listen)
 		found := public{addr: netip.MustParseAddr(tt.advertised)}
 		s.relay = relayBind(found.addr, s.listen, netip.Addr{})

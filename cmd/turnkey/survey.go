@@ -12,13 +12,14 @@ import (
 // surroundings are what a server knows of its network: where to listen, what to
 // advertise, and which name to put into URLs.
 type surroundings struct {
-	listen []netip.Addr
-	chosen bool          // listen is what TURNKEY_LISTEN says
-	alt    configs.AltIP // the second address, Bound among listen; invalid = not set
-	relay  netip.Addr    // IPv4 relay sockets are bound to it
-	relay6 netip.Addr    // IPv6 relay sockets are bound to it and advertised at it; invalid = none
-	own    []netip.Addr  // of this machine's interfaces
-	name   string        // of this server, or empty
+	listen   []netip.Addr
+	chosen   bool          // listen is what TURNKEY_LISTEN says
+	alt      configs.AltIP // the second address, Bound among listen; invalid = not set
+	relay    netip.Addr    // IPv4 relay sockets are bound to it
+	relay6   netip.Addr    // IPv6 relay sockets are bound to it and advertised at it; invalid = none
+	own      []netip.Addr  // of this machine's interfaces
+	fleeting []netip.Addr  // those of own that it will drop by itself
+	name     string        // of this server, or empty
 
 	advertised atomic.Pointer[public]
 }
@@ -30,8 +31,12 @@ func survey(cfg configs.Config) (*surroundings, error) {
 	if err != nil {
 		return nil, err
 	}
+	passing := fleeting()
+	slices.SortStableFunc(ifaces, func(a, b ifaceAddr) int { // those that last come first
+		return cmp.Compare(slices.Index(passing, a.addr), slices.Index(passing, b.addr))
+	})
 	towards := outbound()
-	s := &surroundings{listen: listenAddrs(cfg.Listen, ifaces), chosen: len(cfg.Listen) > 0}
+	s := &surroundings{listen: listenAddrs(cfg.Listen, ifaces), chosen: len(cfg.Listen) > 0, fleeting: passing}
 	for _, i := range ifaces {
 		s.own = append(s.own, i.addr)
 	}
@@ -82,18 +87,23 @@ func (s *surroundings) primary(a netip.Addr) netip.Addr {
 }
 
 // alternates says at which address clients reach each one that is bound, and
-// which of them is its alternate.
+// which of them is its alternate. Of addresses that nobody has chosen only
+// public ones that last are paired: what is private may be the way to another
+// network.
 func (s *surroundings) alternates() map[netip.Addr]seen {
 	outside := map[netip.Addr]netip.Addr{}
 	if a := s.advertise(); a.Is4() == s.relay.Is4() {
 		outside[s.relay] = a
 	}
+	lonely := func(bound, seen netip.Addr) bool {
+		return !s.chosen && (!isPublic(seen) || slices.Contains(s.fleeting, bound))
+	}
 	if !s.alt.Addr.IsValid() {
-		return alternates(s.listen, s.chosen, outside)
+		return alternates(s.listen, outside, lonely)
 	}
 	first := s.primary(s.alt.Addr)
 	others := slices.DeleteFunc(slices.Clone(s.listen), func(a netip.Addr) bool { return a == first || a == s.alt.Bound })
-	all := alternates(others, s.chosen, outside)
+	all := alternates(others, outside, lonely)
 	all[s.alt.Bound] = seen{s.alt.Addr, first}
 	all[first] = seen{cmp.Or(outside[first], first), s.alt.Bound}
 	return all
