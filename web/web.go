@@ -110,7 +110,7 @@ func (s *server) healthz(w http.ResponseWriter, r *http.Request) {
 // ServeHTTP sets the security headers, routes, and turns the two errors of
 // the mux and a panic into errors of this package.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	secure(w.Header())
+	secure(w.Header(), r)
 	out := &started{ResponseWriter: w}
 	defer s.recover(out, r)
 	h, pattern := s.mux.Handler(r)
@@ -124,12 +124,14 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // secure allows pages what is served here, and nothing from elsewhere.
-func secure(h http.Header) {
+func secure(h http.Header, r *http.Request) {
 	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "+
 		"connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" { // elsewhere browsers complain of it
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	}
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Permissions-Policy", "camera=(self), microphone=(self), display-capture=(self), geolocation=()")
 }

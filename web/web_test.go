@@ -131,7 +131,7 @@ func TestSecurityHeadersAreEverywhere(t *testing.T) {
 	h := New(Config{})
 	want := map[string]string{
 		"Content-Security-Policy": "frame-ancestors 'none'", "X-Content-Type-Options": "nosniff",
-		"Referrer-Policy": "no-referrer", "Cross-Origin-Opener-Policy": "same-origin",
+		"Referrer-Policy": "no-referrer", "Cross-Origin-Resource-Policy": "same-origin",
 	}
 	for _, path := range []string{"/", "/style.css", "/landing.js", "/v1/ice", "/healthz", "/nope"} {
 		got := do(t, h, to("GET", path)).Header()
@@ -142,6 +142,17 @@ func TestSecurityHeadersAreEverywhere(t *testing.T) {
 		}
 		if csp := got.Get("Content-Security-Policy"); strings.Contains(csp, "unsafe") || strings.Contains(csp, "http") {
 			t.Errorf("%s: policy %q allows more than what is served here", path, csp)
+		}
+	}
+}
+
+func TestPagesOverTLSAreIsolated(t *testing.T) {
+	h := New(Config{})
+	for scheme, want := range map[string]string{"http": "", "https": "same-origin"} {
+		r := to("GET", "/")
+		r.Header.Set("X-Forwarded-Proto", scheme)
+		if got := do(t, h, r).Header().Get("Cross-Origin-Opener-Policy"); got != want {
+			t.Errorf("%s: got Cross-Origin-Opener-Policy %q, want %q", scheme, got, want)
 		}
 	}
 }
