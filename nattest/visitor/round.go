@@ -92,9 +92,9 @@ func (r *rounds) next(now time.Time) (out []outgoing, wake time.Time, over bool)
 }
 
 // settled tells whether more rounds could change nothing: what comes from
-// furthest away has arrived.
+// furthest away has arrived, and the control.
 func (r *rounds) settled() bool {
-	return r.counts.ChangedBothOK > 0 || !r.has[viaBoth] && r.counts.ChangedPortOK > 0
+	return r.counts.ControlOK > 0 && (r.counts.ChangedBothOK > 0 || !r.has[viaBoth] && r.counts.ChangedPortOK > 0)
 }
 
 func (r *rounds) round(now time.Time) (out []outgoing) {

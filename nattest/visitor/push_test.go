@@ -1,0 +1,195 @@
+package visitor
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"turnkey/nattest"
+)
+
+func TestFilteringIsMeasured(t *testing.T) {
+	for _, tt := range []struct {
+		what      string
+		addresses []netip.Addr
+		pass      func(from netip.AddrPort) bool
+		want      nattest.Rounds
+	}{
+		{"endpoint-independent", []netip.Addr{s1, s2}, func(netip.AddrPort) bool { return true }, nattest.Rounds{Sent: 1, ControlOK: 1, ChangedPortOK: 1, ChangedBothOK: 1}},
+		{"address-dependent", []netip.Addr{s1, s2}, func(from netip.AddrPort) bool { return from.Addr() == s1 }, nattest.Rounds{Sent: 5, ControlOK: 5, ChangedPortOK: 5}},
+		{"address-and-port-dependent", []netip.Addr{s1, s2}, func(from netip.AddrPort) bool { return from.Port() == 50000 }, nattest.Rounds{Sent: 5, ControlOK: 5}},
+		{"one address, lets in", []netip.Addr{s1}, func(netip.AddrPort) bool { return true }, nattest.Rounds{Sent: 1, ControlOK: 1, ChangedPortOK: 1}},
+		{"one address, keeps out", []netip.Addr{s1}, func(from netip.AddrPort) bool { return from.Port() == 50000 }, nattest.Rounds{Sent: 5, ControlOK: 5}},
+		{"nothing arrives", []netip.Addr{s1, s2}, func(netip.AddrPort) bool { return false }, nattest.Rounds{Sent: 5}},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLab(t, tt.addresses...)
+				defer l.Close()
+				l.pass = tt.pass
+				id := l.start()
+				var got struct{ Rounds nattest.Rounds }
+				if code := l.post("/v1/nat/"+id+"/v4/rounds", nil, &got); code != 200 || got.Rounds != tt.want {
+					t.Errorf("got %d %+v, want %+v", code, got.Rounds, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// Without a check of the page nothing is sent: silence would say nothing.
+func TestNothingIsSentWithoutTheControl(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, s1, s2)
+		defer l.Close()
+		l.mute = true
+		id := l.start()
+		forged := l.own
+		forged.Pwd = strings.Repeat("x", 24)
+		l.own, forged = forged, l.own
+		l.live[s1].arrive(l.check(), browser) // wrong integrity
+		l.own = forged
+		l.live[s1].arrive(l.check(), netip.MustParseAddrPort("192.0.2.66:53")) // not from where the page is
+		l.live[s1].arrive([]byte("no STUN"), browser)
+		var got struct{ Rounds nattest.Rounds }
+		if code := l.post("/v1/nat/"+id+"/v4/rounds", nil, &got); code != 200 || got.Rounds.Sent != 0 {
+			t.Errorf("got %d %+v, want no round", code, got.Rounds)
+		}
+		if out := l.packets(); len(out) != 0 {
+			t.Errorf("sent %v, want nothing", out)
+		}
+	})
+}
+
+// Only an address seen in a fresh Allocate over UDP, under the page's own
+// credential for this, is pushed to.
+func TestOnlyAnAddressJustSeenIsPushedTo(t *testing.T) {
+	victim := netip.MustParseAddrPort("192.0.2.66:53")
+	at := netip.AddrPortFrom(s1, 3478)
+	for what, allocate := range map[string]func(l *lab, label string){
+		"none": func(*lab, string) {},
+		"another page's": func(l *lab, _ string) {
+			_, other := l.begin()
+			l.Allocated(Allocation{other, victim, at, "udp", time.Time{}})
+		},
+		"an unknown credential": func(l *lab, _ string) { l.Allocated(Allocation{"nat-0-f", victim, at, "udp", time.Time{}}) },
+		"the other credential": func(l *lab, label string) {
+			l.Allocated(Allocation{strings.TrimSuffix(label, filteringLabel), browser, at, "udp", time.Time{}})
+		},
+		"over TCP": func(l *lab, label string) { l.Allocated(Allocation{label, browser, at, "tcp", time.Time{}}) },
+		"of another family": func(l *lab, label string) {
+			l.Allocated(Allocation{label, netip.MustParseAddrPort("[2001:db8::7]:4000"), at, "udp", time.Time{}})
+		},
+		"too old": func(l *lab, label string) {
+			l.Allocated(Allocation{label, browser, at, "udp", time.Time{}})
+			time.Sleep(allocateFresh + time.Millisecond)
+		},
+		"at another address of the server": func(l *lab, label string) {
+			l.Allocated(Allocation{label, browser, netip.MustParseAddrPort("203.0.113.99:3478"), "udp", time.Time{}})
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLab(t, s1, s2)
+				defer l.Close()
+				id, label := l.begin()
+				allocate(l, label)
+				if code := l.post("/v1/nat/"+id+"/v4/checks", l.page, nil); code != 409 {
+					t.Errorf("got %d, want 409", code)
+				}
+				time.Sleep(runLife)
+				if out := l.packets(); len(out) != 0 {
+					t.Errorf("sent %v, want nothing", out)
+				}
+			})
+		})
+	}
+}
+
+// Whatever a page does, it gets few and short packets, for a short time, and
+// none goes to another address.
+func TestPushesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, s1, s2)
+		defer l.Close()
+		l.page = credentials{strings.Repeat("u", maxUfrag), strings.Repeat("p", maxPwd)}
+		l.pass = func(netip.AddrPort) bool { return false }
+		begun := time.Now()
+		id := l.start()
+		for range 100 { // it asks, and sends checks from everywhere, for long
+			l.post("/v1/nat/"+id+"/v4/checks", l.page, nil)
+			for _, from := range []string{browser.String(), "198.51.100.7:41000", "192.0.2.66:53"} {
+				select {
+				case l.live[s1].in <- packetIn{l.check(), netip.MustParseAddrPort(from)}:
+				default:
+				}
+				l.Heard(netip.AddrPortFrom(s2, 3479), l.check(), netip.MustParseAddrPort(from))
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		out := l.packets()
+		if len(out) == 0 || len(out) > 3*roundCount+1+maxReplies {
+			t.Errorf("sent %d packets, want 1 to %d", len(out), 3*roundCount+1+maxReplies)
+		}
+		for _, p := range out {
+			if p.to != browser || p.size > 200 || p.at.Sub(begun) > runLife {
+				t.Errorf("sent %d bytes to %s after %s, want at most 200 to %s within %s", p.size, p.to, p.at.Sub(begun), browser, runLife)
+			}
+		}
+		var got struct{ Rounds nattest.Rounds }
+		if l.post("/v1/nat/"+id+"/v4/disturb", nil, &got); got.Rounds.ControlOK != 0 {
+			t.Errorf("got %+v from a page that answered nothing", got.Rounds)
+		}
+		if len(l.runs) != 0 || len(l.sent) != 0 {
+			t.Errorf("left behind: %d runs and %d checks", len(l.runs), len(l.sent))
+		}
+	})
+}
+
+// Where unsolicited packets change the mapping towards their sender, the page's
+// own check there shows it.
+func TestDisturbedMappingIsSeen(t *testing.T) {
+	for _, after := range []netip.AddrPort{browser, netip.MustParseAddrPort("198.51.100.7:6747")} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t, s1, s2)
+			defer l.Close()
+			l.pass = func(from netip.AddrPort) bool { return from.Port() == 50000 }
+			id := l.start()
+			var got struct{ Candidates []netip.AddrPort }
+			l.post("/v1/nat/"+id+"/v4/rounds", nil, &got)
+			far := netip.AddrPortFrom(s2, 3479)
+			if len(got.Candidates) != 2 || got.Candidates[1] != far {
+				t.Fatalf("got candidates %v, want the last to be %s", got.Candidates, far)
+			}
+			l.Heard(far, l.check(), after)
+			l.post("/v1/nat/"+id+"/v4/disturb", nil, nil)
+			f := l.session(id).filtering(0)
+			if !f.Tested || f.Base != browser || f.After != after || f.At != far || !f.BothSent {
+				t.Errorf("got %+v, want it to come from %s", f, after)
+			}
+		})
+	}
+}
+
+// The page's checks are answered once the rest is over, not before.
+func TestChecksAreAnsweredAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, s1, s2)
+		defer l.Close()
+		l.pass = func(from netip.AddrPort) bool { return from.Port() == 50000 }
+		id := l.start()
+		l.post("/v1/nat/"+id+"/v4/rounds", nil, nil)
+		time.Sleep(disturbWait / 2)
+		if n := len(l.packets()); n != 3*roundCount {
+			t.Errorf("sent %d packets in %d rounds, want three in each", n, roundCount)
+		}
+		time.Sleep(disturbWait)
+		l.live[s1].arrive(l.check(), browser)
+		time.Sleep(replyWait + time.Second)
+		if n := len(l.packets()) - 3*roundCount; n != 3 { // a check, and answers to the first and the last one
+			t.Errorf("sent %d packets at the end, want 3", n)
+		}
+	})
+}
