@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"syscall"
 
 	"golang.org/x/net/ipv4"
 
@@ -13,7 +14,7 @@ import (
 
 // natSystem is what nattest may look at and open on this system.
 func natSystem() *around.System {
-	s := &around.System{Interfaces: interfaces, Multicast: multicast}
+	s := &around.System{Interfaces: interfaces, Multicast: multicast, Near: near}
 	natSystemHere(s)
 	return s
 }
@@ -58,6 +59,18 @@ func multicast(ctx context.Context, local netip.Addr) (net.PacketConn, error) {
 		_ = ipv4.NewPacketConn(conn).SetMulticastInterface(i)
 	}
 	return conn, nil
+}
+
+// near connects TCP with packets that live for ttl hops.
+func near(ctx context.Context, address netip.AddrPort, ttl int) (net.Conn, error) {
+	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		if outer := c.Control(func(fd uintptr) { err = setTTL(fd, ttl) }); outer != nil {
+			return outer
+		}
+		return err
+	}}
+	return d.DialContext(ctx, "tcp4", address.String())
 }
 
 // interfaceOf finds the interface with an address, nil if there is none.

@@ -77,7 +77,7 @@ func traceSocket(ctx context.Context, local netip.Addr, ttl int) (around.TraceCo
 	l := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
 		if outer := c.Control(func(fd uintptr) {
-			if err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TTL, ttl); err == nil {
+			if err = setTTL(fd, ttl); err == nil {
 				err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVERR, 1)
 			}
 		}); outer != nil {

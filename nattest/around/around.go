@@ -3,9 +3,7 @@
 // HTTP. Config hands in every socket; what the answers mean is decided by
 // functions without I/O.
 //
-// Nothing is sent further than four hops but to the STUN server itself and,
-// where its HTTP does not answer, one request to 192.0.2.1 (RFC 5737), an
-// address that nobody has: who answers there stands in between.
+// Nothing is sent further than four hops but to the server itself.
 package around
 
 import (
@@ -39,6 +37,8 @@ type System struct {
 	Routes func() ([]Route, error)
 	// Trace opens a UDP socket whose packets live for ttl hops.
 	Trace func(ctx context.Context, local netip.Addr, ttl int) (TraceConn, error)
+	// Near connects TCP with packets that live for ttl hops.
+	Near func(ctx context.Context, address netip.AddrPort, ttl int) (net.Conn, error)
 	// Multicast opens a UDP socket whose multicasts leave by the interface
 	// that has the address local.
 	Multicast func(ctx context.Context, local netip.Addr) (net.PacketConn, error)
@@ -98,16 +98,18 @@ func (c *Config) egress(ctx context.Context, server netip.AddrPort) (netip.Addr,
 	return addrPort(conn.LocalAddr()).Addr(), nil
 }
 
-// dialer connects TCP for net/http, which would let a connection attempt go on
-// after its request has ended.
-func (c *Config) dialer(ctx context.Context) func(ctx context.Context, network, addr string) (net.Conn, error) {
+// within ends connection attempts with ctx: net/http would let them go on after
+// their request has ended.
+func within(ctx context.Context, dial dialFunc) dialFunc {
 	return func(dctx context.Context, network, addr string) (net.Conn, error) {
 		dctx, cancel := context.WithCancel(dctx)
 		defer cancel()
 		defer context.AfterFunc(ctx, cancel)()
-		return c.DialContext(dctx, network, addr)
+		return dial(dctx, network, addr)
 	}
 }
+
+type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // addrPort is a socket's address without an IPv6 wrapping.
 func addrPort(a net.Addr) netip.AddrPort {

@@ -157,10 +157,10 @@ func (r *Report) hidden(set func(cgn, double string, layers int, why string), ou
 	}
 }
 
-// sharedHop is the first hop behind the first router that is in shared space.
+// sharedHop is the first router in shared space.
 func (r *Report) sharedHop() *Hop {
 	for i := range r.Hops {
-		if h := &r.Hops[i]; h.TTL > 1 && h.State == "router" && h.Space == "shared" {
+		if h := &r.Hops[i]; h.State == "router" && h.Space == "shared" {
 			return h
 		}
 	}

@@ -118,9 +118,19 @@ func machine(mapped netip.AddrPort, answer func(ttl int, to netip.Addr, send int
 			Interfaces: func() ([]Interface, error) {
 				return []Interface{{Name: "eth0", MTU: 1500, Addresses: []netip.Prefix{netip.MustParsePrefix("192.168.1.2/24")}}}, nil
 			},
-			Routes:    func() ([]Route, error) { return []Route{{"eth0", gatewayIP}}, nil },
+			Routes: func() ([]Route, error) { return []Route{{"eth0", gatewayIP}}, nil },
+			Near: func(ctx context.Context, address netip.AddrPort, ttl int) (net.Conn, error) {
+				if ttl > 4 || address.String() != "192.0.2.1:80" {
+					return nil, errors.New("too far")
+				}
+				<-ctx.Done()
+				return nil, ctx.Err()
+			},
 			Multicast: func(context.Context, netip.Addr) (net.PacketConn, error) { return newSilent(), nil },
 			Trace: func(_ context.Context, _ netip.Addr, ttl int) (TraceConn, error) {
+				if ttl > 4 {
+					panic("a packet that lives for more than four hops")
+				}
 				return &tracing{silent: newSilent(), echoes: make(chan Echo, 8), timeout: make(chan struct{}),
 					answer: func(to netip.Addr, send int) Echo { return answer(ttl, to, send) }}, nil
 			},
@@ -177,8 +187,8 @@ func TestTrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := Look(t.Context(), machine(netip.AddrPortFrom(outer, 40000), func(ttl int, to netip.Addr, send int) Echo {
 			switch {
-			case ttl > maxTTL:
-				t.Errorf("a packet to %s lives for %d hops", to, ttl)
+			case ttl > 2 && to == outer:
+				t.Errorf("a packet to %s lives for %d hops, more than it takes", to, ttl)
 			case ttl == 1 && send == 1:
 				return icmp("192.168.1.99", 5) // a redirect means nothing
 			case ttl == 1 && send == 2:

@@ -13,8 +13,8 @@ import (
 )
 
 // nobody is an address that no machine has (RFC 5737): only something in
-// between can answer there.
-const nobody = "192.0.2.1"
+// between can answer there. It is not looked for further than a trace goes.
+var nobody = netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 1}), 80)
 
 // portal asks the server over plain HTTP, where its API did not answer. An
 // answer that is not the server's may come from a captive portal or be that
@@ -27,8 +27,8 @@ func (c *Config) portal(ctx context.Context) Finding {
 	defer cancel()
 	nonce := rand.Text()
 	control := make(chan answer, 1)
-	go func() { control <- c.plain(ctx, nobody, nonce) }()
-	own := c.plain(ctx, c.Host, nonce)
+	go func() { control <- c.inPlaceOfNobody(ctx, nonce) }()
+	own := plain(ctx, c.DialContext, c.Host, nonce)
 	return judgePortal(own, <-control, c.Host)
 }
 
@@ -38,9 +38,18 @@ type answer struct {
 	location string
 }
 
-func (c *Config) plain(ctx context.Context, host, nonce string) answer {
+func (c *Config) inPlaceOfNobody(ctx context.Context, nonce string) answer {
+	if c.Near == nil {
+		return answer{}
+	}
+	near := func(ctx context.Context, _, _ string) (net.Conn, error) { return c.Near(ctx, nobody, maxTTL) }
+	return plain(ctx, near, nobody.Addr().String(), nonce)
+}
+
+// plain asks a host for a document that no other web server has.
+func plain(ctx context.Context, dial dialFunc, host, nonce string) answer {
 	client := &http.Client{
-		Transport:     &http.Transport{DialContext: c.dialer(ctx), DisableKeepAlives: true, MaxResponseHeaderBytes: 8 << 10},
+		Transport:     &http.Transport{DialContext: within(ctx, dial), DisableKeepAlives: true, MaxResponseHeaderBytes: 8 << 10},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	at := url.URL{Scheme: "http", Host: host, Path: "/nattest.json", RawQuery: "challenge=" + nonce}

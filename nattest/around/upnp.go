@@ -104,7 +104,7 @@ func (c *Config) search(ctx context.Context, local, gateway netip.Addr) (at *url
 
 // only is a client that connects to one address and follows nothing.
 func (c *Config) only(ctx context.Context, gateway netip.Addr) *http.Client {
-	dial := c.dialer(ctx)
+	dial := within(ctx, c.DialContext)
 	return &http.Client{
 		Transport: &http.Transport{
 			DisableKeepAlives: true, MaxResponseHeaderBytes: 8 << 10,
