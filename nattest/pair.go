@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"turnkey/nattest/around"
 )
 
 // What Match predicts, besides Unknown.
@@ -65,7 +67,7 @@ func (p *Pair) ExitCode() int {
 // Match predicts from two reports whether their peers reach each other without
 // a relay. It is pure: nothing is tested.
 func Match(a, b *Report) *Pair {
-	p := &Pair{Schema: 1, Caveats: []string{}, A: a.peer(), B: b.peer(), V4: matchFamily(&a.V4, &b.V4), V6: matchFamily(&a.V6, &b.V6)}
+	p := &Pair{Schema: 1, Caveats: []string{}, A: a.peer(), B: b.peer(), V4: matchFamily(&a.V4, &b.V4, shared(a, b)), V6: matchFamily(&a.V6, &b.V6, shared(a, b))}
 	best, other, name := p.V4, p.V6, "v4"
 	if p.V6.rank() > p.V4.rank() {
 		best, other, name = p.V6, p.V4, "v6"
@@ -112,8 +114,16 @@ func (f *Family) signs(family string) string {
 	return cmp.Or(f.Signature, family+" tested")
 }
 
+// shared says that a NAT with one public address may have several networks
+// behind it: an operator's, or one behind another.
+func shared(reports ...*Report) bool {
+	return slices.ContainsFunc(reports, func(r *Report) bool {
+		return r.Around != nil && (r.Around.CGN.State == around.Yes || r.Around.DoubleNAT.State == around.Yes)
+	})
+}
+
 // matchFamily predicts for one family, without the other.
-func matchFamily(a, b *Family) PairFamily {
+func matchFamily(a, b *Family, shared bool) PairFamily {
 	for _, f := range []*Family{a, b} {
 		switch f.UDP {
 		case "blocked":
@@ -123,7 +133,7 @@ func matchFamily(a, b *Family) PairFamily {
 			return PairFamily{Prediction: Unknown, untested: true, Reason: "At one of the peers this family was not tested, or nothing came back."}
 		}
 	}
-	if same := a.behindOne(b); same != nil {
+	if same := a.behindOne(b, shared); same != nil {
 		return *same
 	}
 	all, usual := map[string]bool{}, map[string]bool{}
@@ -166,16 +176,16 @@ func (f *Family) wavers() bool {
 
 // behindOne predicts for two peers that one NAT translates; nil if there are
 // two, or none.
-func (f *Family) behindOne(other *Family) *PairFamily {
-	shared := slices.ContainsFunc(f.Mapped, func(m Mapped) bool {
+func (f *Family) behindOne(other *Family, shared bool) *PairFamily {
+	one := slices.ContainsFunc(f.Mapped, func(m Mapped) bool {
 		return slices.ContainsFunc(other.Mapped, func(o Mapped) bool { return o.Address == m.Address })
 	})
 	switch {
-	case !shared || f.NAT == "no" || other.NAT == "no":
+	case !one || f.NAT == "no" || other.NAT == "no":
 		return nil
 	case f.Hairpin.State == "yes" && other.Hairpin.State == "yes":
 		return &PairFamily{Prediction: likelyDirect, Reason: "Both are behind one NAT, which passes packets between them (hairpinning)."}
-	case f.near(other):
+	case !shared && f.near(other):
 		return &PairFamily{Prediction: likelyDirect, Reason: "Both are behind one NAT and their addresses are of one network, so they reach each other inside it if that lets them."}
 	}
 	return &PairFamily{Prediction: Unknown, Reason: "Both are seen from one public address: within one network they reach each other by its addresses, as customers of one provider only if its NAT passes packets between them (hairpinning, not tested)."}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"turnkey/nattest/around"
 )
 
 // peerWith is a report of a machine whose IPv4 mapping and filtering are any of
@@ -19,7 +21,7 @@ func peerWith(signs string) *Report {
 		"eif": EndpointIndependent, "adf": AddressDependent, "apdf": AddressAndPortDependent,
 	}
 	r := &Report{Schema: 1, Time: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC), Server: Server{Host: "turn.example.com"}, TURN: Relay{State: "ok"}}
-	r.V4 = Family{UDP: "ok", NAT: "yes", Signature: "v4:" + strings.ToUpper(signs), Mapping: Mapping{Behavior: Unknown}, Filtering: Filtering{Behavior: Unknown}}
+	r.V4 = Family{UDP: "ok", NAT: "yes", InboundDisturbs: "no", Signature: "v4:" + strings.ToUpper(signs), Mapping: Mapping{Behavior: Unknown}, Filtering: Filtering{Behavior: Unknown}}
 	r.V6 = Family{UDP: NotTested, NAT: Unknown, Mapping: Mapping{Behavior: Unknown}, Filtering: Filtering{Behavior: NotTested}}
 	for _, w := range strings.Fields(m) {
 		r.V4.Mapping.Possible = append(r.V4.Mapping.Possible, words[w])
@@ -91,6 +93,7 @@ func TestMatchBesidesTheMatrix(t *testing.T) {
 		{"UDP blocked", "eim/eif", "eim/eif", func(r *Report) { r.V4.UDP = "blocked" }, none, relayNeeded, 1, "TCP or TLS"},
 		{"not tested", "eim/eif", "eim/eif", func(r *Report) { r.V4.UDP = "no_answer" }, none, Unknown, 4, "not tested"},
 		{"both disturbed", "eim/apdf", "eim/apdf", disturbed, disturbed, unlikelyDirect, 1, "change the mapping"},
+		{"nobody looked whether it is disturbed", "eim/apdf", "eim/apdf", func(r *Report) { r.V4.InboundDisturbs = Unknown }, none, likelyDirect, 0, "as far as could be tested"},
 		{"one disturbed", "eim/apdf", "eim/apdf", disturbed, none, Unknown, 4, "change the mapping"},
 		{"disturbed, the other lets in", "eim/apdf", "eim/adf", disturbed, none, direct, 0, ""},
 		{"pool towards a strict filter", "apdm/apdf", "eim/adf", func(r *Report) { r.V4.Pooling = "arbitrary" }, none, unlikelyDirect, 1, "several public addresses"},
@@ -101,6 +104,10 @@ func TestMatchBesidesTheMatrix(t *testing.T) {
 		{"not stable", "eim/apdf", "eim/apdf", func(r *Report) { r.V4.Stable = "no" }, none, Unknown, 4, "come and go"},
 		{"one LAN", "eim/apdf", "eim/apdf", at("203.0.113.7", "192.168.1.2:4000"), at("203.0.113.7", "192.168.1.3:4000"), likelyDirect, 0, "one network"},
 		{"one CGN", "eim/apdf", "eim/apdf", at("203.0.113.7", "192.168.1.2:4000"), at("203.0.113.7", "10.0.0.3:4000"), Unknown, 4, "hairpinning"},
+		{"one CGN, networks with the same addresses", "eim/apdf", "eim/apdf", func(r *Report) {
+			at("203.0.113.7", "192.168.1.2:4000")(r)
+			r.Around = &around.Report{CGN: around.Finding{State: around.Yes}}
+		}, at("203.0.113.7", "192.168.1.3:4000"), Unknown, 4, "hairpinning"},
 		{"TURN failed at one", "apdm/apdf", "apdm/apdf", func(r *Report) { r.TURN.State = "failed" }, none, relayNeeded, 1, "TURN failed at A"},
 		{"days apart", "eim/apdf", "eim/apdf", func(r *Report) { r.Time = r.Time.AddDate(0, 0, 3) }, none, direct, 0, "72 hours apart"},
 		{"IPv6 beside symmetric NATs", "apdm/apdf", "apdm/apdf", six, six, direct, 0, ""},

@@ -7,6 +7,7 @@ import "math/bits"
 type end struct {
 	mapping, filter behaviors // one bit each
 	disturbed       bool      // an unsolicited packet changes the mapping towards its sender
+	doubtful        bool      // whether it does is not known
 	pooled          bool      // packets come from several public addresses
 }
 
@@ -46,6 +47,8 @@ func punch(a, b end) string {
 		return unlikelyDirect
 	case a.disturbed && !b.loose(), b.disturbed && !a.loose():
 		return Unknown
+	case a.doubtful && !b.loose(), b.doubtful && !a.loose():
+		return likelyDirect
 	}
 	return direct
 }
@@ -55,9 +58,11 @@ func (f *Family) ends() (out []end) {
 	for m := eim; m <= apdm; m <<= 1 {
 		for t := eim; t <= apdm; t <<= 1 {
 			if named(f.Mapping.Possible)&m != 0 && named(f.Filtering.Possible)&t != 0 {
+				racy := m == eim && t == apdm && f.NAT != "no"
 				out = append(out, end{
 					mapping: m, filter: t,
-					disturbed: m == eim && t == apdm && f.InboundDisturbs == "yes",
+					disturbed: racy && f.InboundDisturbs == "yes",
+					doubtful:  racy && f.InboundDisturbs != "yes" && f.InboundDisturbs != "no",
 					pooled:    f.Pooling == "arbitrary",
 				})
 			}

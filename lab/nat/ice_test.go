@@ -72,6 +72,7 @@ func newAgent(t *testing.T, n transport.Net, server string, candidates []ice.Can
 		ice.WithCandidateTypes(candidates),
 		ice.WithNetworkTypes(types),
 		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled),
+		ice.WithSTUNGatherTimeout(2*time.Second),
 		// Both sides go on trying for as long as the session may take.
 		ice.WithMaxBindingRequests(100),
 		ice.WithFailedTimeout(time.Minute),

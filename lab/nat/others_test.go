@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -190,10 +191,8 @@ func (g *grades) log(t *testing.T, columns ...string) {
 		for _, c := range columns {
 			n := g.of[row][c]
 			var cell []string
-			for _, grade := range []string{"right", "open", "wrong"} {
-				if n[grade] > 0 {
-					cell = append(cell, fmt.Sprintf("%d %s", n[grade], grade))
-				}
+			for _, grade := range slices.Sorted(maps.Keys(n)) {
+				cell = append(cell, fmt.Sprintf("%d %s", n[grade], grade))
 			}
 			line += " | " + strings.Join(cell, ", ")
 		}

@@ -70,6 +70,9 @@ const guarded = `table inet guard {
 }
 `
 
+// hostFirewall is a machine's own: it lets in what answers.
+var hostFirewall = filter("input", `iifname lo accept`, `ct state established,related accept`, `meta l4proto udp drop`)
+
 // kind is a router of a mapping and a filtering behavior.
 func kind(mapping, filtering string) string {
 	return source(mappings[mapping]...) + filters[filtering] + guarded

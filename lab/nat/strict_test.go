@@ -75,7 +75,7 @@ func reportOf(signature, address string) *nattest.Report {
 	m, f, _ := strings.Cut(signature, "/")
 	r := &nattest.Report{Schema: 1}
 	r.V4 = nattest.Family{
-		UDP: "ok", NAT: "yes", Mapped: []nattest.Mapped{{Address: netip.MustParseAddr(address), Count: 1}},
+		UDP: "ok", NAT: "yes", InboundDisturbs: "no", Mapped: []nattest.Mapped{{Address: netip.MustParseAddr(address), Count: 1}},
 		Mapping:   nattest.Mapping{Behavior: words[m], Possible: []string{words[m]}},
 		Filtering: nattest.Filtering{Behavior: words[f], Possible: []string{words[f]}},
 	}

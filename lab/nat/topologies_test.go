@@ -33,7 +33,7 @@ func symmetricNAT(mapping, filtering string) truth {
 // topologies are networks that have a right answer.
 var topologies = []topology{
 	{name: "no NAT", place: onInternet(""), lossy: true, want: open},
-	{name: "no NAT, firewall of its own", place: onInternet(filter("input", `iifname lo accept`, `ct state established,related accept`, `meta l4proto udp drop`)),
+	{name: "no NAT, firewall of its own", place: onInternet(hostFirewall),
 		want: truth{relay: "unlikely", nat: "no", mapping: eim, filtering: apdf, classic: "symmetric firewall"}},
 	{name: "EIM EIF", place: inHome(kind("eim", "eif")), lossy: true, want: fullCone},
 	{name: "EIM EIF, other ports", place: inHome(kind("eim other port", "eif")), want: fullCone},
