@@ -4,90 +4,9 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 )
-
-const (
-	columns  = 80
-	maxLines = 20 // after the first
-	labelled = 10 // where the text of a line begins
-)
-
-// lines collects labelled text, wrapped at 80 columns.
-type lines []string
-
-// add wraps text beside its label.
-func (l *lines) add(label, text string) {
-	l.wrap(fmt.Sprintf("  %-*s", labelled-2, label), labelled, text)
-}
-
-// more wraps text below what it belongs to.
-func (l *lines) more(text string) { l.wrap(strings.Repeat(" ", labelled+2), labelled+2, text) }
-
-// row puts a word at the end of the line.
-func (l *lines) row(label, text, end string) {
-	pad := max(1, columns-labelled-len([]rune(text))-len([]rune(end)))
-	if end == "" {
-		pad = 0
-	}
-	*l = append(*l, fmt.Sprintf("  %-*s%s%s%s", labelled-2, label, text, strings.Repeat(" ", pad), end))
-}
-
-// wrap breaks text at 80 columns: line is what it begins with.
-func (l *lines) wrap(line string, margin int, text string) {
-	if text == "" {
-		return
-	}
-	indent := strings.Repeat(" ", margin)
-	fresh := true
-	for _, w := range strings.Fields(text) {
-		if !fresh && len([]rune(line))+1+len([]rune(w)) > columns {
-			*l = append(*l, line)
-			line, fresh = indent, true
-		}
-		if !fresh {
-			line += " "
-		}
-		line, fresh = line+w, false
-	}
-	*l = append(*l, line)
-}
-
-// print writes the title and at most maxLines more.
-func (l lines) print(w io.Writer, title string) {
-	if len(l) > maxLines {
-		l = append(l[:maxLines-1:maxLines-1], fmt.Sprintf("  (%d more lines: see -json)", len(l)-maxLines+1))
-	}
-	io.WriteString(w, title+"\n"+strings.Join(l, "\n")+"\n")
-}
-
-// section is a part of the text. Where there are too many lines, those that
-// matter least are left out first.
-type section struct {
-	matters int
-	lines
-}
-
-// fit leaves out lines until at most room are left, and counts them.
-func fit(all []section, room int) (kept lines, left int) {
-	for ; ; left++ {
-		n, least := 0, -1
-		for i, s := range all {
-			n += len(s.lines)
-			if len(s.lines) > 0 && (least < 0 || s.matters <= all[least].matters) {
-				least = i
-			}
-		}
-		if n <= room || least < 0 {
-			break
-		}
-		all[least].lines = all[least].lines[:len(all[least].lines)-1]
-	}
-	for _, s := range all {
-		kept = append(kept, s.lines...)
-	}
-	return kept, left
-}
 
 var titles = map[string]string{
 	notRequired: "RELAY NOT REQUIRED",
@@ -142,21 +61,34 @@ func (r *Report) sections() []section {
 
 // title is the verdict in one line.
 func (r *Report) title() string {
-	title, f := titles[r.Verdict.Relay], r.decisive()
+	title, f, classic := titles[r.Verdict.Relay], r.decisive(), ""
 	switch name := mappingName(f); {
 	case f.UDP == "blocked":
 		title += ": UDP is blocked"
 	case f.UDP == "partial" && r.Verdict.Relay == Unknown:
 		title += ": UDP " + f.silent() + " silent"
+	case f.Classic == "symmetric firewall":
+		title += ": no NAT, but a firewall"
+	case f.Mapping.split:
+		title += ": the NAT is unsteady"
 	case f.Mapping.Behavior == AddressAndPortDependent:
 		title += ": symmetric NAT"
+	case f.InboundDisturbs == "yes":
+		title += ": unsolicited packets disturb the NAT"
 	case name != "":
 		title += ": " + name
+		if f.NAT != "no" && f.Classic != "" && !strings.Contains(name, f.Classic) {
+			classic = " (" + f.Classic + ")"
+		}
 	}
+	end := ""
 	if r.Verdict.Relay == likely || r.Verdict.Relay == required {
-		title += map[string]string{"ok": "; TURN works", "failed": "; TURN FAILS", "not_tested": "; TURN not tested"}[r.TURN.State]
+		end = map[string]string{"ok": "; TURN works", "failed": "; TURN FAILS", NotTested: "; TURN not tested"}[r.TURN.State]
 	}
-	return title
+	if len(title+classic+end) > columns {
+		classic = ""
+	}
+	return title + classic + end
 }
 
 // decisive is the family that the verdict rests on.
@@ -207,10 +139,16 @@ func (f *Family) write(l *lines, label string) {
 	l.add(label, name)
 	l.add("", f.filteringName())
 	if f.Classic != "" {
-		l.add("", fmt.Sprintf("known as %q (RFC 3489)", f.Classic))
+		l.add("", fmt.Sprintf("RFC 3489 calls this %q", f.Classic))
 	}
 	if len(f.Trials) > 0 && len(f.Mapped) > 0 {
 		seen := fmt.Sprintf("%s is seen as %s", f.Trials[0].Local.Addr(), f.Mapped[0].Address)
+		switch {
+		case f.NAT == "no":
+			seen = f.Mapped[0].Address.String() + " is seen as it is"
+		case f.Trials[0].Local.Addr().IsUnspecified(): // a browser hides it
+			seen = "this browser is seen as " + f.Mapped[0].Address.String()
+		}
 		if n := len(f.Mapped) - 1; n > 0 {
 			seen += fmt.Sprintf(" and %d more", n)
 		}
@@ -242,6 +180,15 @@ func (f *Family) filteringName() string {
 
 // answers says how many of the sockets each endpoint answered.
 func (f *Family) answers() string {
+	var addrs, ports []string
+	asked, answered := 0, 0
+	for _, e := range f.Endpoints {
+		asked, answered = asked+e.Asked, answered+e.Answered
+		addrs, ports = append(addrs, e.Endpoint.Addr().String()), append(ports, strconv.Itoa(int(e.Endpoint.Port())))
+	}
+	if asked == answered && asked > 0 {
+		return fmt.Sprintf("%d/%d answers from %s (%s)", answered, asked, distinct(addrs), distinct(ports))
+	}
 	by := map[string]string{}
 	var counts []string
 	for _, e := range f.Endpoints {
@@ -262,13 +209,6 @@ func (f *Family) answers() string {
 	return strings.Join(counts, "; ")
 }
 
-func plural(n int, s string) string {
-	if n == 1 {
-		return s
-	}
-	return s + "s"
-}
-
 func (r *Relay) write(l *lines) {
 	switch r.State {
 	case "ok":
@@ -278,7 +218,9 @@ func (r *Relay) write(l *lines) {
 				over = append(over, fmt.Sprintf("%s (%.1f ms)", u.transport(), u.RTTMS))
 			}
 		}
-		l.add("TURN", "works, relay to relay and back: "+strings.Join(over, ", "))
+		l.add("TURN", "works over "+strings.Join(over, ", "))
+		l.more(r.Why)
+		l.more(r.Hint)
 	case "failed":
 		l.add("TURN", "DOES NOT WORK over any URL")
 	default:
@@ -287,12 +229,13 @@ func (r *Relay) write(l *lines) {
 	for _, u := range r.URLs {
 		switch u.State {
 		case "failed":
-			l.row("", u.URL, "FAILED")
-			l.more("at " + u.Failed + ": " + u.Reason)
+			l.add("", u.transport()+" FAILED at "+u.Failed+": "+u.Reason)
 			l.more(u.Hint)
 		case NotTested:
-			l.row("", u.URL, "not tested")
-			l.more(u.Reason)
+			l.add("", u.transport()+" not tested: "+u.Reason)
+		}
+		for _, note := range u.Notes {
+			l.more(u.transport() + ": " + note)
 		}
 	}
 }
@@ -301,7 +244,7 @@ func (r *Relay) write(l *lines) {
 func (f *Family) writeOptIn(l *lines) {
 	tell := func(what, state, why, found string) {
 		switch {
-		case why == "" && state == NotTested: // not asked for
+		case why == "" && (state == NotTested || state == ""): // not asked for
 		case state == NotTested, state == Unknown:
 			l.add("", what+" "+words(state)+": "+why)
 		default:

@@ -11,6 +11,7 @@ import (
 	"github.com/pion/transport/v4/vnet"
 )
 
+// What the probe itself makes of networks in memory.
 func TestReportIsReadable(t *testing.T) {
 	for name, l := range map[string]lab{
 		"symmetric":   {nat: &vnet.NATType{MappingBehavior: vnet.EndpointAddrPortDependent}, addrs: []string{serverA, serverB}},
@@ -23,16 +24,33 @@ func TestReportIsReadable(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				var b bytes.Buffer
-				r.WriteText(&b)
-				checkText(t, b.String())
-				golden(t, "testdata/"+strings.ReplaceAll(name, " ", "-")+".txt", b.String())
-				if !strings.HasPrefix(b.String(), titles[r.Verdict.Relay]) {
-					t.Errorf("got first line %q, want the verdict", strings.SplitN(b.String(), "\n", 2)[0])
-				}
+				checkReport(t, name, r)
 				checkJSON(t, r)
 			})
 		})
+	}
+}
+
+// checkReport holds the text of a report against its golden file.
+func checkReport(t *testing.T, name string, r *Report) {
+	t.Helper()
+	var b bytes.Buffer
+	r.WriteText(&b)
+	checkText(t, b.String())
+	golden(t, "testdata/"+strings.ReplaceAll(strings.ReplaceAll(name, ",", ""), " ", "-")+".txt", b.String())
+	if !strings.HasPrefix(b.String(), titles[r.Verdict.Relay]) {
+		t.Errorf("got first line %q, want the verdict", strings.SplitN(b.String(), "\n", 2)[0])
+	}
+	short := strings.Split(b.String(), "\n")
+	b.Reset()
+	r.WriteEvidence(&b)
+	for _, line := range short {
+		if !strings.Contains(b.String(), line+"\n") && !strings.Contains(line, "see -verbose") {
+			t.Errorf("got no %q with -verbose in:\n%s", line, b.String())
+		}
+	}
+	if !strings.Contains(b.String(), "\nTested at ") {
+		t.Errorf("got no evidence in:\n%s", b.String())
 	}
 }
 
