@@ -22,6 +22,7 @@ type PageFamily struct {
 	Why       string  // why nothing was tested, "" when something was
 	Trials    []Trial // of each peer connection. Local has the zero address where the browser hides it
 	NAT       string  // yes or no where the browser itself knows, else ""
+	Arrived   bool    // requests from the page's address reached the server over UDP
 	Filtering PageFiltering
 }
 
@@ -40,7 +41,28 @@ type PageFiltering struct {
 func Judge(p Page) *Report {
 	r := &Report{Schema: 1, Time: p.Begun.UTC(), DurationMS: p.Took.Milliseconds(), Server: p.Server, TURN: pageRelay(p.TURN)}
 	r.conclude(p.V4.observation(), p.V6.observation(), true)
+	for _, f := range []struct {
+		Family
+		arrived bool
+	}{{r.V4, p.V4.Arrived}, {r.V6, p.V6.Arrived}} {
+		if note := f.beside(p.Seen, f.arrived); note != "" {
+			r.Server.Notes = append(r.Server.Notes, note)
+		}
+	}
 	return r
+}
+
+// beside sets what only the server knows beside what the browser found: the
+// address that HTTP came from, and whether requests arrived.
+func (f *Family) beside(seen netip.Addr, arrived bool) string {
+	switch {
+	case f.UDP == "blocked" && arrived:
+		return "requests of this browser reached the server over UDP: it is the answers that are lost"
+	case seen.IsValid() && len(f.Mapped) > 0 && f.Mapped[0].Address.Is4() == seen.Is4() &&
+		!slices.ContainsFunc(f.Mapped, func(m Mapped) bool { return m.Address == seen }):
+		return "the page came from " + seen.String() + ", its UDP from " + f.Mapped[0].Address.String() + ": a proxy, a VPN or several ways out"
+	}
+	return ""
 }
 
 func (f PageFamily) observation() observation {

@@ -41,14 +41,14 @@ func (s *Server) family(v *session, o observation, family int) nattest.PageFamil
 		found = found || trial.Local.IsValid()
 		f.Trials = append(f.Trials, trial)
 	}
-	f.Filtering = v.filtering(family)
+	f.Filtering, f.Arrived = v.filtering(family), s.arrived(v, asked)
 	f.NAT = map[string]string{"host": "no", "srflx": "yes", "prflx": "yes"}[o.Local[families[family]]]
 	switch {
 	case len(asked) == 0:
 		return nattest.PageFamily{Why: "the server has no address of this family"}
 	case len(o.Trials) == 0:
 		return nattest.PageFamily{Why: "the browser made no peer connection"}
-	case !found && s.arrived(v, asked):
+	case !found && f.Arrived:
 		return f
 	case !found && (!v.client.IsValid() || familyOf(v.client) != family):
 		return nattest.PageFamily{Why: "no answer came by it, and the page did not come by it either"}
@@ -140,6 +140,7 @@ func (v *session) verified(seen []turnSeen) []nattest.URLReport {
 	out := make([]nattest.URLReport, 0, len(v.urls))
 	for _, url := range v.urls {
 		u := nattest.URLReport{URL: url, State: nattest.NotTested, Stages: []nattest.Stage{}, Reason: "the page did not test it"}
+		u.Loops.RelayToRelay.State, u.Loops.SocketToRelay.State = nattest.NotTested, nattest.NotTested
 		for _, t := range seen {
 			if t.URL == url && len(t.Stages) > 0 {
 				u = v.verifiedURL(t)
@@ -151,7 +152,8 @@ func (v *session) verified(seen []turnSeen) []nattest.URLReport {
 }
 
 func (v *session) verifiedURL(t turnSeen) nattest.URLReport {
-	u := nattest.URLReport{URL: t.URL, State: "ok", Stages: []nattest.Stage{}, RTTMS: t.RTTMS, Reason: ""}
+	u := nattest.URLReport{URL: t.URL, State: "ok", Stages: []nattest.Stage{}, RTTMS: t.RTTMS}
+	u.Loops.SocketToRelay = nattest.LoopReport{State: nattest.NotTested, Why: "a browser has no UDP sockets"}
 	for _, s := range t.Stages {
 		stage := nattest.Stage{Name: s.Name, State: "ok", MS: s.MS}
 		if !s.OK && u.State == "ok" {
@@ -161,6 +163,7 @@ func (v *session) verifiedURL(t turnSeen) nattest.URLReport {
 		}
 		u.Stages = append(u.Stages, stage)
 	}
+	u.Loops.RelayToRelay = nattest.LoopReport{State: u.State, Why: u.Reason, RTTMS: u.RTTMS}
 	return u
 }
 
