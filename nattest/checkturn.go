@@ -145,7 +145,7 @@ func (f *facts) relayPortItem(urls []URLReport) Item {
 	if tried := len(sum.Open) + len(sum.Closed); tried > 0 {
 		it.Target = fmt.Sprintf("UDP from here to %d relay %s of %s", tried, plural(tried, "port"), at.relayed)
 	}
-	if it.State == "failed" && len(sum.Open) == 0 {
+	if it.State == "failed" && len(sum.Open) == 0 && !sum.oneWay {
 		it.Reason += ", though packets between relays do"
 	}
 	return it

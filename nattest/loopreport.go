@@ -62,7 +62,7 @@ func (l *LoopReport) explain(relayed netip.Addr, f *facts, server []netip.Addr) 
 		l.Why = fmt.Sprintf("of %d relay ports tried, %s let nothing through", len(l.Open)+len(l.Closed), numbers(l.Closed))
 		l.Hint = "only a part of the range is open: open all of " + f.relayPorts() + " in the server's firewall and its cloud's"
 	case l.oneWay:
-		l.Hint = "the server's firewall lets packets in to its relay ports and not out: let UDP from " + f.relayPorts() + " out"
+		l.Hint = "the server's firewall lets packets in to its relay ports and not out: let those of " + f.relayPorts() + " out"
 	default:
 		l.Hint = hintRelayPorts(relayed, f, server)
 	}
