@@ -91,9 +91,13 @@ type peer struct {
 
 // peerIn places a machine; it is probed when its report is asked for first.
 func peerIn(t *testing.T, w *world, p place) *peer {
-	client := p(t, w)
+	return probed(t, p(t, w), both)
+}
+
+// probed is a machine on which nattest asks host.
+func probed(t *testing.T, client *netns.Host, host string) *peer {
 	return &peer{client, sync.OnceValues(func() (*nattest.Report, error) {
-		return nattest.ReadReport(strings.NewReader(turnkey(t, client, apiKey, "nattest", "-json", both).out))
+		return nattest.ReadReport(strings.NewReader(turnkey(t, client, apiKey, "nattest", "-json", host).out))
 	})}
 }
 
