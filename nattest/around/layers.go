@@ -139,7 +139,7 @@ func (r *Report) hidden(set func(cgn, double string, layers int, why string), ou
 		if private {
 			n = 3
 		}
-		set(Yes, Yes, n, fmt.Sprintf("hop %d is %s, in the space between an operator's NAT and its customers (RFC 6598), and the public address is not at the first router but %s", shared.TTL, shared.Address, where))
+		set(Yes, Yes, n, fmt.Sprintf("hop %d is %s, of the space behind operators' NATs (RFC 6598), and the public address is %s, not at the first router", shared.TTL, shared.Address, where))
 	case private:
 		set(Unknown, Yes, 2, fmt.Sprintf("the router's own address, by %s, is %s, which another NAT translates: a second router, or the operator", by, outside))
 	case outside.IsValid() && beyond:
