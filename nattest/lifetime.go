@@ -180,7 +180,9 @@ func (t *lifetimeTest) receive(raw []byte, from netip.AddrPort, socket int, now 
 			if r.state == looked {
 				r.state = alive
 				r.trial.settle(k)
-				t.tell(r.String() + " still there")
+				if r != t.rungs[0] {
+					t.tell(r.String() + " still there")
+				}
 			}
 		case k == r.look && h.message.Type.Class == stun.ClassErrorResponse:
 			t.refused = cmp.Or(t.refused, k.refusal())

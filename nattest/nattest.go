@@ -26,7 +26,6 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"turnkey/nattest/around"
@@ -118,10 +117,12 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.Progress("looking up " + t.host)
 	addrs, err := c.lookup(ctx, t.host)
 	if err != nil {
 		return nil, &Error{Reason: "could not look up " + t.host + ": " + plain(err), Hint: "check the name, and that this machine has DNS", Err: err}
 	}
+	c.Progress("asking " + t.host + " over HTTP")
 	f := c.discover(ctx, t)
 	eps, notes := c.stunEndpoints(ctx, t, f, addrs)
 	r := &Report{Schema: 1, Time: start.UTC(), Server: describe(t, f, addrs, eps, notes)}
@@ -129,12 +130,15 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	var v4, v6 observation
 	var urls []URLReport
 	var near *around.Report
-	var wg sync.WaitGroup
-	wg.Go(func() { near = c.look(ctx, t, f, eps, addrs) })
-	wg.Go(func() { v4 = c.observe(ctx, "udp4", only(eps, netip.Addr.Is4)) })
-	wg.Go(func() { v6 = c.observe(ctx, "udp6", only(eps, netip.Addr.Is6)) })
-	wg.Go(func() { urls = c.verifyTURN(ctx, f, survey{stun: eps, server: addrs, addresses: 1}) })
-	wg.Wait()
+	parts := tasks{tell: c.Progress}
+	parts.do("the way to the server", func() string { near = c.look(ctx, t, f, eps, addrs); return "" })
+	parts.do("IPv4", func() string { v4 = c.observe(ctx, "udp4", only(eps, netip.Addr.Is4)); return v4.found() })
+	parts.do("IPv6", func() string { v6 = c.observe(ctx, "udp6", only(eps, netip.Addr.Is6)); return v6.found() })
+	parts.do("TURN", func() string {
+		urls = c.verifyTURN(ctx, f, survey{stun: eps, server: addrs, addresses: 1})
+		return ""
+	})
+	parts.Wait()
 	if ctx.Err() != nil {
 		return nil, &Error{Reason: "the test of " + t.host + " was interrupted", Err: ctx.Err()}
 	}

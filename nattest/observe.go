@@ -32,6 +32,15 @@ func (o observation) answers() (n int) {
 	return n
 }
 
+// found is what came of it in a few words.
+func (o observation) found() string {
+	if o.why != "" {
+		return "not tested"
+	}
+	n := o.answers()
+	return fmt.Sprintf("%d %s", n, plural(n, "answer"))
+}
+
 // heard lists the endpoints that answered.
 func (o observation) heard() (out []netip.AddrPort) {
 	for _, t := range o.trials {
