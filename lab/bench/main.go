@@ -3,7 +3,7 @@
 // loopback. It prints Markdown tables.
 //
 //	go run ./lab/bench              everything
-//	go run ./lab/bench -only rate   one of rate, hold, relay, delay
+//	go run ./lab/bench -only rate   one of rate, binding, hold, relay, delay
 //
 // Machines are noisy: rounds alternate between the servers, the first one does
 // not count, and what is worth quoting are the ratios.
@@ -34,7 +34,7 @@ type row struct {
 }
 
 func main() {
-	only := flag.String("only", "", "measure only this: rate, hold, relay or delay")
+	only := flag.String("only", "", "measure only this: rate, binding, hold, relay or delay")
 	rounds := flag.Int("rounds", 5, "rounds that count")
 	held := flag.Int("held", 10000, "allocations that are held for the memory; server and load need a descriptor for each")
 	flag.Parse()
@@ -57,6 +57,10 @@ func measures(held int) []measure {
 			{"allocations set up, with authentication", "per second", "more"},
 			{"allocations set up, with authentication", "per CPU-second of the server", "more"},
 		}, func(s *server) ([]float64, error) { return s.rate(4000) }},
+		{"binding", []row{
+			{"Binding requests answered, as fast as they can be", "per second", "more"},
+			{"Binding requests answered, as fast as they can be", "per CPU-second of the server", "more"},
+		}, func(s *server) ([]float64, error) { return s.binding(200000) }},
 		{"hold", []row{
 			each("resident memory"),
 			each("kernel memory"),
