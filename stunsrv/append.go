@@ -19,6 +19,13 @@ func setLength(b []byte, extra int) {
 	binary.BigEndian.PutUint16(b[2:], uint16(len(b)-headerSize+extra))
 }
 
+// appendError appends an error response without a reason phrase, RFC 8489
+// section 14.8.
+func appendError(dst, request []byte, code int) []byte {
+	dst = appendHeader(dst, bindingError, request)
+	return append(dst, 0, attrErrorCode, 0, 4, 0, 0, byte(code/100), byte(code%100))
+}
+
 // appendAddress appends an attribute of the form of MAPPED-ADDRESS, RFC 8489
 // section 14.1.
 func appendAddress(dst []byte, attr uint16, addr netip.AddrPort) []byte {

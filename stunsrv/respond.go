@@ -48,7 +48,9 @@ type Site [4]netip.AddrPort
 
 // complete reports whether there are two addresses with two ports each, which
 // is what RFC 5780 section 6 asks of a server.
-func (s *Site) complete() bool { return s[ChangePort|ChangeIP].IsValid() }
+func (s *Site) complete() bool {
+	return s[ChangePort].IsValid() && s[ChangeIP].IsValid() && s[ChangePort|ChangeIP].IsValid()
+}
 
 // Response is what Respond decides.
 type Response struct {
@@ -81,14 +83,12 @@ func Respond(dst, datagram []byte, from netip.AddrPort, site *Site, valid func(t
 	}
 	a := Response{To: from, Token: r.token}
 	start := len(dst)
-	switch r.judge(site) {
+	switch code := r.judge(site); code {
 	case codeUnknownAttribute:
-		dst = appendHeader(dst, bindingError, datagram)
-		dst = append(dst, 0, attrErrorCode, 0, 4, 0, 0, 4, 20) // no reason phrase
+		dst = appendError(dst, datagram, code)
 		dst = appendUnknown(dst, r.unknown[:r.unknownCount])
 	case codeBadRequest:
-		dst = appendHeader(dst, bindingError, datagram)
-		dst = append(dst, 0, attrErrorCode, 0, 4, 0, 0, 4, 0)
+		dst = appendError(dst, datagram, code)
 	default:
 		a.Via = r.change
 		if r.redirected {
@@ -110,6 +110,7 @@ func Respond(dst, datagram []byte, from netip.AddrPort, site *Site, valid func(t
 const (
 	codeBadRequest       = 400
 	codeUnknownAttribute = 420
+	codeServerError      = 500
 )
 
 // judge returns the error that the request is answered with, 0 if none. What

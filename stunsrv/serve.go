@@ -22,6 +22,9 @@ type Config struct {
 	// Place returns where the socket is for a client, nil if that is not known.
 	// It is asked for every request; what it returns must not change afterwards.
 	Place func(client netip.AddrPort) *Place
+	// Connected says that clients come over TCP, TLS or DTLS, where there are none
+	// of RFC 3489 (RFC 8489 section 11).
+	Connected bool
 	// Limit bounds the responses to one source.
 	Limit *Limiter
 	// Tokens are what a probe may show, which has a budget of its own then; nil:
@@ -73,6 +76,10 @@ func (r *responder) respond(datagram []byte, from netip.AddrPort) {
 		place = cmp.Or(r.Place(from), place)
 	}
 	a := Respond(r.buffer[:0], datagram, from, &place.Site, r.valid)
+	if r.Connected && len(a.Message) > 0 && isClassic(datagram) {
+		a = Response{Message: appendError(r.buffer[:0], datagram, codeServerError), To: from}
+		setLength(a.Message, 0)
+	}
 	via := r.own
 	if a.Via != 0 {
 		via = place.Via[a.Via]

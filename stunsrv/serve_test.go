@@ -169,3 +169,37 @@ func (c count) WriteToUDPAddrPort(p []byte, _ netip.AddrPort) (int, error) {
 	*c.n++
 	return len(p), nil
 }
+
+// Over a connection a request without the magic cookie is an error.
+func TestNoClassicClientsOverConnections(t *testing.T) {
+	var got capture
+	r := newResponder(Config{Connected: true}, &got)
+	request := build(t, stun.BindingRequest)
+	r.respond(request, client)
+	if m := got.message(t); m.Type != stun.BindingSuccess {
+		t.Errorf("with the cookie: got %v, want success", m)
+	}
+	request[4] ^= 0xFF
+	r.respond(request, client)
+	copy(got.b[4:], []byte{0x21, 0x12, 0xA4, 0x42}) // for the decoder
+	if code, _ := refusal(got.message(t)); code != stun.CodeServerError {
+		t.Errorf("without the cookie: got %v, want 500", got.message(t))
+	}
+}
+
+// capture is a Sender that keeps the last message.
+type capture struct{ b []byte }
+
+func (c *capture) WriteToUDPAddrPort(p []byte, _ netip.AddrPort) (int, error) {
+	c.b = append(c.b[:0], p...)
+	return len(p), nil
+}
+
+func (c *capture) message(t *testing.T) *stun.Message {
+	t.Helper()
+	m := &stun.Message{Raw: c.b}
+	if err := m.Decode(); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}

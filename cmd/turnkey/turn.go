@@ -39,7 +39,7 @@ func (s *server) turnConfig() turnsrv.Config {
 // socket or the packet view of a listener.
 func (s *server) stunConfig(conn net.PacketConn) stunsrv.Config {
 	if _, datagrams := conn.(*net.UDPConn); !datagrams {
-		return stunsrv.Config{Place: s.stun.ofStreams(conn), Limit: s.limit}
+		return stunsrv.Config{Place: s.stun.ofStreams(conn), Connected: true, Limit: s.limit}
 	}
 	return stunsrv.Config{Place: s.stun.of(conn), Limit: s.limit, Tokens: s.tokens, Heard: s.heard(conn)}
 }
