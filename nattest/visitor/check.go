@@ -55,7 +55,7 @@ func iceChars(s string, least, most int) bool {
 }
 
 // newCheck makes the request of a connectivity check (RFC 8445 section 7.2.2)
-// that the page with these credentials answers: at most 176 bytes.
+// that the page with these credentials answers: at most 120 bytes.
 func newCheck(page, own credentials) (transaction, []byte) {
 	m := stun.MustBuild(stun.TransactionID, stun.BindingRequest,
 		stun.NewUsername(page.Ufrag+":"+own.Ufrag),

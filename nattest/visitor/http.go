@@ -85,6 +85,9 @@ func (s *Server) checks(w http.ResponseWriter, r *http.Request) {
 	if e == nil {
 		e = read(w, r, &page)
 	}
+	if e == nil && v.run(family) != nil {
+		e = errDone()
+	}
 	if e == nil && !page.valid() {
 		e = &Error{Status: 400, Code: "bad_request", Message: "ufrag and pwd are not those of a browser", Hint: "Send what the offer's SDP has."}
 	}
@@ -178,6 +181,10 @@ func (v *session) run(family int) *run {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.runs[family]
+}
+
+func errDone() *Error {
+	return &Error{Status: 409, Code: "done", Message: "checks have been sent for this test", Hint: "Begin another test."}
 }
 
 func errUnknown() *Error {

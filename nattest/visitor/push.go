@@ -88,7 +88,7 @@ func (s *Server) register(v *session, r *run, family int) *Error {
 	case s.sessions[v.id] != v || s.ctx.Err() != nil:
 		return errUnknown()
 	case v.runs[family] != nil:
-		return &Error{Status: 409, Code: "done", Message: "checks have been sent for this test", Hint: "Begin another test."}
+		return errDone() // by a request at the same time
 	case len(s.runs) >= maxRuns:
 		return &Error{Status: 503, Code: "busy", Message: "too many tests at once", Hint: "Try again in a minute.", RetryAfter: time.Minute}
 	}
