@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -63,16 +64,22 @@ func every(ctx context.Context, moved <-chan struct{}, test func(context.Context
 }
 
 // testSelf sends a packet from a socket of this machine to the advertised
-// address of a relay of this server. It keeps what came of it, logs it if that
-// is new, and reports whether it could be made and did not fail.
+// address of a relay of this server, and to one of IPv6 where there are those.
+// It keeps what came of it, logs it if that is new, and reports whether it
+// could be made and did not fail.
 func (s *server) testSelf(ctx context.Context) bool {
 	at := s.around.advertise()
-	arrived, err := s.loop(ctx, at)
+	c, err := s.testRelay(ctx, at, s.around.relay)
+	full := err != nil && s.full()
+	if at6 := s.around.relay6; at6.IsValid() && at6 != at && !full {
+		var c6 web.Check
+		c6, err = s.testRelay(ctx, at6, at6)
+		full = err != nil && s.full()
+		c = worse(c, c6)
+	}
 	if ctx.Err() != nil {
 		return true
 	}
-	c := loopCheck(at, slices.Contains(s.around.own, at), arrived, err)
-	full := err != nil && s.full()
 	if full { // busy is not broken
 		c = web.Check{State: web.CheckUntested, Detail: "Every relay is in use: there was none for a self test."}
 	}
@@ -86,6 +93,30 @@ func (s *server) testSelf(ctx context.Context) bool {
 	return c.State != web.CheckFailed && !full
 }
 
+// testRelay tests relays that are bound to one address and advertised at
+// another, or the same.
+func (s *server) testRelay(ctx context.Context, advertised, relay netip.Addr) (web.Check, error) {
+	arrived, err := s.loop(ctx, advertised, relay)
+	return loopCheck(advertised, slices.Contains(s.around.own, advertised), arrived, err), err
+}
+
+// worse is the check that needs more attention; of two that came out alike it
+// has what both say.
+func worse(a, b web.Check) web.Check {
+	rank := []string{web.CheckOK, web.CheckUntested, web.CheckFailed}
+	switch i, j := slices.Index(rank, a.State), slices.Index(rank, b.State); {
+	case i > j:
+		return a
+	case i < j:
+		return b
+	}
+	if head, found := strings.CutSuffix(a.Detail, unseen); found {
+		a.Detail = head
+	}
+	a.Detail += " " + b.Detail
+	return a
+}
+
 // full reports whether there is no room for another allocation.
 func (s *server) full() bool {
 	v := s.turn.Stats()
@@ -93,8 +124,8 @@ func (s *server) full() bool {
 }
 
 // loop makes a relay and sends to it from outside, as far as that goes from here.
-func (s *server) loop(ctx context.Context, advertised netip.Addr) (arrived bool, err error) {
-	relay, turn := s.around.relay, s.around.relay
+func (s *server) loop(ctx context.Context, advertised, relay netip.Addr) (arrived bool, err error) {
+	turn := relay
 	if !slices.Contains(s.around.listen, turn) {
 		turn = s.around.listen[0]
 	}
@@ -119,12 +150,13 @@ func (s *server) loop(ctx context.Context, advertised netip.Addr) (arrived bool,
 	return r.Arrived, err
 }
 
+const unseen = " A firewall in front of this machine cannot be seen from inside: run `turnkey check` from another network."
+
 // loopCheck judges the self test.
 func loopCheck(at netip.Addr, onInterface, arrived bool, err error) web.Check {
-	const unseen = " A firewall in front of this machine cannot be seen from inside: run `turnkey check` from another network."
 	switch {
 	case err != nil:
-		return web.Check{State: web.CheckFailed, Detail: fmt.Sprintf("No relay could be made: %v.", err)}
+		return web.Check{State: web.CheckFailed, Detail: fmt.Sprintf("No relay could be made at %s: %v.", at, err)}
 	case arrived:
 		return web.Check{State: web.CheckOK, Detail: fmt.Sprintf("A packet to a relay at %s came through.", at) + unseen}
 	case onInterface:

@@ -133,3 +133,17 @@ func TestSelfTestIsRepeated(t *testing.T) {
 		<-ended
 	})
 }
+
+func TestTheWorseOfTwoSelfTestsIsTold(t *testing.T) {
+	ok, failed, untested := web.Check{State: web.CheckOK, Detail: "v4." + unseen}, web.Check{State: web.CheckFailed, Detail: "closed"}, web.Check{State: web.CheckUntested, Detail: "who knows"}
+	for _, tt := range []struct {
+		a, b, want web.Check
+	}{
+		{ok, failed, failed}, {failed, ok, failed}, {ok, untested, untested}, {untested, failed, failed},
+		{ok, web.Check{State: web.CheckOK, Detail: "v6." + unseen}, web.Check{State: web.CheckOK, Detail: "v4. v6." + unseen}},
+	} {
+		if got := worse(tt.a, tt.b); got != tt.want {
+			t.Errorf("%+v and %+v: got %+v, want %+v", tt.a, tt.b, got, tt.want)
+		}
+	}
+}
