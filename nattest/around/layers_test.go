@@ -48,7 +48,6 @@ func TestLayers(t *testing.T) {
 		name, local, mapped, external string
 		hops, own                     string
 		vpn                           string
-		kind                          string
 		cgn, double                   string
 		layers                        int
 	}{
@@ -69,14 +68,15 @@ func TestLayers(t *testing.T) {
 		{name: "shared hop, held behind", local: home, mapped: public, hops: "r:192.168.1.1 r:100.64.0.1", own: "r:192.168.1.1 r:100.64.0.1 . .", cgn: Yes, double: Yes, layers: 2},
 		{name: "shared hop in a cloud", local: "172.31.0.5", mapped: public, hops: ". r:100.64.0.1", own: ". r:100.64.0.1", cgn: Unknown, double: Unknown, layers: 1},
 		{name: "private hop", local: home, mapped: public, hops: "r:192.168.1.1 r:10.0.0.1", own: "r:192.168.1.1 R:203.0.113.5", cgn: Unknown, double: Unknown, layers: 1},
-		{name: "a phone", local: "100.70.0.5", mapped: public, own: "r:100.70.0.1 . .", cgn: Yes, double: Unknown, layers: 1},
-		{name: "a container", local: "100.96.0.5", kind: "veth", mapped: public, own: "r:100.96.0.1 . .", cgn: Unknown, double: Unknown, layers: 1},
+		{name: "a phone, or a container", local: "100.70.0.5", mapped: public, own: "r:100.70.0.1 . .", cgn: Unknown, double: Unknown, layers: 1},
+		{name: "external address is the public one, and may be passed on", local: home, mapped: public, external: public, own: "r:192.168.1.1 . .", cgn: Unknown, double: Unknown, layers: 1},
+		{name: "server in this network", local: home, mapped: home, cgn: Unknown, double: Unknown},
 		{name: "VPN", local: "10.8.0.2", mapped: public, vpn: Yes, own: "R:203.0.113.5", cgn: Unknown, double: Unknown, layers: 1},
 		{name: "server in the same network", local: home, mapped: "192.168.7.1", cgn: Unknown, double: Unknown, layers: 1},
 		{name: "pool of addresses", local: home, mapped: public + " 203.0.113.6", external: "203.0.113.6", cgn: No, double: No, layers: 1},
 	} {
 		r := Report{Hops: hops(tt.hops), OwnHops: hops(tt.own), VPN: Finding{State: tt.vpn},
-			Local: Local{Address: netip.MustParseAddr(tt.local), Kind: tt.kind, Gateway: gatewayIP}}
+			Local: Local{Address: netip.MustParseAddr(tt.local), Gateway: gatewayIP}}
 		if tt.external != "" {
 			r.NATPMP.External = netip.MustParseAddr(tt.external)
 		}
