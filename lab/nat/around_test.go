@@ -4,12 +4,15 @@ package nat
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"turnkey/lab/need"
 	"turnkey/lab/netns"
+	"turnkey/lab/program"
 	"turnkey/nattest/around"
 )
 
@@ -92,6 +95,9 @@ const (
 	shared = "100.64.0.1/24"
 )
 
+// operators is a home behind the NAT of an operator.
+var operators = []box{{[]string{onWAN}, shared, translate, ""}, {[]string{"100.64.0.2/24"}, home9, translate, ""}}
+
 // nested are places, and what is true of them.
 var nested = []struct {
 	name        string
@@ -104,7 +110,7 @@ var nested = []struct {
 	{"one NAT", []box{{[]string{onWAN}, home9, translate, ""}}, "no", "no", "no no", 1, []string{"1 router 192.168.9.1", "2 reached " + server}},
 	{"one NAT that accepts nothing", []box{{[]string{onWAN}, home9, translate + filter("input", "ct state new drop"), ""}}, "no", "no", "", 1, nil},
 	{"one symmetric NAT", []box{{[]string{onWAN}, home9, source(`oifname "wan0" masquerade fully-random`), ""}}, "no", "no", "no no", 1, nil},
-	{"operator's NAT", []box{{[]string{onWAN}, shared, translate, ""}, {[]string{"100.64.0.2/24"}, home9, translate, ""}},
+	{"operator's NAT", operators,
 		"yes", "yes", "yes yes", 2, []string{"1 router 192.168.9.1", "2 router 100.64.0.1", "3 reached " + server}},
 	{"operator's symmetric NAT", []box{{[]string{onWAN}, shared, source(`oifname "wan0" masquerade fully-random`), ""}, {[]string{"100.64.0.2/24"}, home9, translate, ""}},
 		"yes", "yes", "yes yes", 2, nil},
@@ -169,6 +175,7 @@ func TestAround(t *testing.T) {
 		})
 	}
 	t.Run("without NAT", w.withoutNAT)
+	t.Run("without root", w.withoutRoot)
 	w.withLoss(t)
 	w.opensPorts(t)
 	w.vpn(t)
@@ -225,6 +232,27 @@ const lossy = `table inet lossy {
 	chain out { type filter hook output priority 0; oifname != "lo" numgen random mod 100 < PERCENT drop; }
 }
 `
+
+// withoutRoot runs nattest as somebody who may do nothing special.
+func (w *world) withoutRoot(t *testing.T) {
+	need.Programs(t, "setpriv")
+	client := w.place(t, operators)
+	binary := filepath.Join(t.TempDir(), "turnkey") // which anybody may read
+	if err := os.Link(program.Binary(t), binary); err != nil {
+		t.Fatal(err)
+	}
+	t.Parallel()
+	out, err := client.Command(t.Context(), "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all",
+		binary, "nattest", "-json", "-key", apiKey, api).Output()
+	if err != nil {
+		t.Fatalf("got %v, want a report: %s", err, out)
+	}
+	var r struct{ Around around.Report }
+	result{out: string(out)}.decode(t, &r)
+	if got := r.Around; got.CGN.State != "yes" || len(got.Hops) != 3 || got.NATPMP.State != around.Absent || got.Local.Kind != "veth" {
+		t.Errorf("got %+v, want all that root sees", got)
+	}
+}
 
 func (w *world) withoutNAT(t *testing.T) {
 	client, _ := w.outside(t)
