@@ -30,7 +30,14 @@ type LoopReport struct {
 	mapped netip.Addr // where the server saw the socket
 }
 
-var untried = LoopReport{State: "not_tested", Why: "nothing could be sent"}
+// untried is a loop that nothing was sent through.
+func untried() LoopReport { return LoopReport{State: "not_tested", Why: "nothing could be sent"} }
+
+// pageLoops are those of a URL that a page tested with this outcome: it has
+// peer connections at both ends and no socket.
+func pageLoops(state string) Loops {
+	return Loops{RelayToRelay: LoopReport{State: state}, SocketToRelay: LoopReport{State: "not_tested", Why: "a page has no socket"}}
+}
 
 // both is the outcome of a loop over two relays.
 func both(a, b LoopReport) LoopReport {

@@ -95,6 +95,9 @@ func (f PageFamily) nat() string {
 // pageRelay sums up what came of the URLs.
 func pageRelay(urls []URLReport) Relay {
 	r := Relay{State: NotTested, URLs: urls}
+	for i := range urls {
+		urls[i].Loops = pageLoops(urls[i].State)
+	}
 	switch has := func(state string) bool {
 		return slices.ContainsFunc(urls, func(u URLReport) bool { return u.State == state })
 	}; {

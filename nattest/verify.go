@@ -80,7 +80,7 @@ func (c *Config) verifyTURN(ctx context.Context, f facts, s survey) []URLReport 
 			v.first = i == 0 || todo[i-1].u != t.u
 			v.rep = URLReport{
 				URL: t.u.String(), Stages: []Stage{}, State: "ok", test: t.u, shared: t.more, server: s.server,
-				Loops: Loops{RelayToRelay: untried, SocketToRelay: untried},
+				Loops: Loops{RelayToRelay: untried(), SocketToRelay: untried()},
 			}
 			v.run(ctx)
 			out[i] = v.rep
