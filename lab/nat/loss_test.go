@@ -5,18 +5,29 @@ package nat
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"turnkey/lab/need"
+	"turnkey/lab/netns"
 )
 
-// losing drops percent of all packets that come to a machine and of all that
-// leave it; what it tells itself passes.
-func losing(percent int) string {
-	drop := fmt.Sprintf("numgen random mod 100 < %d drop", percent)
-	return "table inet loss {\nchain in {\ntype filter hook input priority -300\niifname != lo " + drop +
-		"\n}\nchain out {\ntype filter hook output priority -300\noifname != lo " + drop + "\n}\n}\n"
+// lose drops percent of all packets that come to a machine and of all that
+// leave it. Those that leave go to an interface where nobody is: a rule that
+// dropped them would tell who sends them.
+func lose(t *testing.T, h *netns.Host, percent int) {
+	t.Helper()
+	for _, args := range []string{
+		"link add lost0 type veth peer name lost1", "link set lost0 up arp off", "link set lost1 up arp off",
+		"route add default dev lost0 table 99", "rule add fwmark 99 table 99",
+		"-6 route add default dev lost0 table 99", "-6 rule add fwmark 99 table 99",
+	} {
+		h.Run("ip", strings.Fields(args)...)
+	}
+	chance := fmt.Sprintf("numgen random mod 100 < %d", percent)
+	h.NFT("table inet loss {\nchain in {\ntype filter hook input priority -300\niifname != lo " + chance + " drop\n}\n" +
+		"chain out {\ntype route hook output priority mangle\noifname != lo " + chance + " meta mark set 99\n}\n}\n")
 }
 
 // Where packets get lost the probe may know less. It may not be wrong.
@@ -37,7 +48,7 @@ func TestNattestIsNotWrongWherePacketsGetLost(t *testing.T) {
 			for _, tt := range list {
 				t.Run(fmt.Sprintf("%s, %d percent", tt.name, percent), func(t *testing.T) {
 					client := tt.place(t, w)
-					client.NFT(losing(percent))
+					lose(t, client, percent)
 					t.Parallel()
 					want := tt.want
 					want.unsure = true

@@ -110,7 +110,7 @@ func TestOtherToolsBesideUs(t *testing.T) {
 					client := tt.place(t, w)
 					ip := addressOf(t, client)
 					if percent > 0 {
-						client.NFT(losing(percent))
+						lose(t, client, percent)
 					}
 					t.Parallel()
 					name := tt.name
