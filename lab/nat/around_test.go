@@ -206,6 +206,8 @@ func (w *world) withLoss(t *testing.T) {
 			client := w.place(t, tt.boxes)
 			client.NFT(strings.ReplaceAll(lossy, "PERCENT", percent))
 			t.Parallel()
+			said := map[string]int{} // how often what was said of CGN and double NAT
+			defer func() { t.Logf("the truth is %s %s; said: %v", tt.cgn, tt.double, said) }()
 			for run := range 2 * runs {
 				if run == runs && need.Long() {
 					client.NFT("flush ruleset\n" + strings.ReplaceAll(lossy, "PERCENT", []string{"30", "10"}[i%2]))
@@ -217,6 +219,7 @@ func (w *world) withLoss(t *testing.T) {
 				var r struct{ Around around.Report }
 				result.decode(t, &r)
 				got := r.Around
+				said[got.CGN.State+" "+got.DoubleNAT.State]++
 				notWrong(t, got, tt.cgn, tt.double)
 				if got.Layers > tt.layers || got.VPN.State != "no" || got.CaptivePortal.State == "yes" || got.HTTP.State == "differs" || got.Advice != "" {
 					t.Errorf("got %+v, want %d layers at most, no VPN and no captive portal", got, tt.layers)

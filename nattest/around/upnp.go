@@ -33,7 +33,7 @@ func (c *Config) upnp(ctx context.Context, local, gateway netip.Addr) Protocol {
 	client := c.only(ctx, gateway)
 	status, body, err := fetch(ctx, client, http.MethodGet, at, "", "")
 	if err != nil {
-		p.Why = "its description cannot be read: " + err.Error()
+		p.Why = "its description cannot be read: " + clean(err.Error())
 		return p
 	}
 	if status != http.StatusOK {
@@ -50,7 +50,7 @@ func (c *Config) upnp(ctx context.Context, local, gateway netip.Addr) Protocol {
 	}
 	status, body, err = fetch(ctx, client, http.MethodPost, s.control, s.kind, "GetExternalIPAddress")
 	if err != nil {
-		p.Why = "its service does not answer: " + err.Error()
+		p.Why = "its service does not answer: " + clean(err.Error())
 		return p
 	}
 	p.State, p.External, p.Why = parseExternal(status, body)
