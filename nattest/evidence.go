@@ -23,7 +23,8 @@ func (r *Report) WriteEvidence(w io.Writer) {
 	for _, u := range r.TURN.URLs {
 		fmt.Fprintf(&b, "\n%s: %s\n", u.URL, words(u.State))
 		for _, s := range u.Stages {
-			fmt.Fprintf(&b, "  %-12s %-10s %8.1f ms  %s\n", s.Name, words(s.State), s.MS, s.Detail)
+			line := fmt.Sprintf("  %-12s %-10s %8.1f ms  %s", s.Name, words(s.State), s.MS, s.Detail)
+			fmt.Fprintln(&b, strings.TrimRight(line, " "))
 		}
 	}
 	io.WriteString(w, b.String())

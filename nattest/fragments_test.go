@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/pion/stun/v3"
 	"github.com/pion/transport/v4/vnet"
@@ -29,7 +30,7 @@ func TestFragments(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := newFragments(began, ep1, requests)
 			controls := 0
-			perform(t, m, func(k packet) []arrival {
+			perform(t, m, func(k packet, _ time.Time) []arrival {
 				answer := answeredAt(k, outer)
 				if len(k.raw) < 100 {
 					if controls++; controls <= tt.loses {
@@ -64,6 +65,7 @@ func TestALG(t *testing.T) {
 	own, seen := net.ParseIP(client), net.IP(outer.Addr().AsSlice())
 	for name, tt := range map[string]struct {
 		out, in           bool
+		elsewhere         bool // another address in the answer
 		fewer             bool // two of the controls are lost
 		loses             int  // of the requests
 		state, there, and string
@@ -71,6 +73,7 @@ func TestALG(t *testing.T) {
 		"none":           {state: "no", there: "no", and: "no"},
 		"in requests":    {out: true, state: "yes", there: "yes", and: "no"},
 		"in answers":     {in: true, state: "yes", there: "no", and: "yes"},
+		"in an origin":   {elsewhere: true, state: "yes", there: "no", and: "yes"},
 		"in both":        {out: true, in: true, state: "yes", there: "yes", and: "yes"},
 		"losses":         {out: true, fewer: true, state: Unknown, there: Unknown, and: "no"},
 		"no answers":     {loses: 1000, state: Unknown, there: Unknown, and: Unknown},
@@ -79,7 +82,7 @@ func TestALG(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := newALG(began, local, ep1, requests)
 			sent := 0
-			perform(t, m, func(k packet) []arrival {
+			perform(t, m, func(k packet, _ time.Time) []arrival {
 				if sent++; sent <= tt.loses || tt.fewer && len(k.raw) == 20 && sent < 6 {
 					return nil
 				}
@@ -89,6 +92,9 @@ func TestALG(t *testing.T) {
 				answer := answeredAt(k, outer)
 				if tt.in {
 					answer = swap(answer, seen, own)
+				}
+				if tt.elsewhere {
+					answer = swap(answer, net.IP(ep1.Addr().AsSlice()), own)
 				}
 				return []arrival{{raw: answer, from: ep1, socket: 0}}
 			})

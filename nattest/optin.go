@@ -38,6 +38,13 @@ func (c *Config) optIn(ctx context.Context, r *Report, t *token) {
 		wg.Go(func() { g.run(ctx, why) })
 	}
 	wg.Wait()
+	for _, f := range []*Family{&r.V4, &r.V6} {
+		caveats := f.Lifetime.caveats()
+		f.Verdict.Caveats = append(f.Verdict.Caveats, caveats...)
+		if f == r.decisive() {
+			r.Verdict.Caveats = append(r.Verdict.Caveats, caveats...)
+		}
+	}
 }
 
 // run runs the tests of one family, or says of each why it cannot.

@@ -2,7 +2,12 @@ package nattest
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"slices"
 	"strings"
@@ -159,6 +164,37 @@ func TestOptInTestsSayWhyNot(t *testing.T) {
 	}
 }
 
+func TestOnlyItsOwnAnswersCount(t *testing.T) {
+	request := requests()
+	honest := answeredAt(packet{raw: request.Raw}, outer)
+	other := stun.MustBuild(stun.TransactionID, stun.BindingSuccess).Raw
+	for name, tt := range map[string]struct {
+		raw  []byte
+		from netip.AddrPort
+		peer bool
+		want bool
+	}{
+		"the answer":                      {honest, ep1, false, true},
+		"another port's":                  {honest, ep2, false, false},
+		"another transaction's":           {other, ep1, false, false},
+		"the request itself":              {request.Raw, ep1, false, false},
+		"noise":                           {[]byte("noise"), ep1, false, false},
+		"from a peer, the request":        {request.Raw, outer, true, true},
+		"from a peer, what is no request": {honest, outer, true, false},
+	} {
+		var a asks
+		k := a.add(request, 0, ep1, began, 0)
+		k.peer = tt.peer
+		if got, _ := a.hear(tt.raw, tt.from, 0, began); got != nil {
+			t.Errorf("%s: heard before anything was sent", name)
+		}
+		a.next(began)
+		if got, _ := a.hear(tt.raw, tt.from, 0, began); (got != nil) != tt.want || len(k.heard) > 0 != tt.want {
+			t.Errorf("%s: got it heard %t, want %t", name, got != nil, tt.want)
+		}
+	}
+}
+
 // requests builds Binding requests without a token.
 func requests(set ...stun.Setter) *stun.Message {
 	return stun.MustBuild(append([]stun.Setter{stun.TransactionID, stun.BindingRequest}, set...)...)
@@ -166,13 +202,13 @@ func requests(set ...stun.Setter) *stun.Message {
 
 // perform runs a machine on a fake clock. path is what becomes of each packet: the
 // datagrams that come in, at which socket and from where, a millisecond later.
-func perform(t *testing.T, m machine, path func(k packet) []arrival) time.Duration {
+func perform(t *testing.T, m machine, path func(k packet, now time.Time) []arrival) time.Duration {
 	t.Helper()
 	now := began
 	for range 10000 {
 		out, wake, over := m.next(now)
 		for _, k := range out {
-			for _, a := range path(k) {
+			for _, a := range path(k, now) {
 				m.receive(a.raw, a.from, a.socket, now.Add(time.Millisecond))
 			}
 		}
@@ -196,4 +232,65 @@ func perform(t *testing.T, m machine, path func(k packet) []arrival) time.Durati
 func answeredAt(k packet, mapped netip.AddrPort) []byte {
 	site := stunsrv.Site{ep1, ep2, netip.MustParseAddrPort("203.0.113.11:3478"), netip.MustParseAddrPort("203.0.113.11:3479")}
 	return stunsrv.Respond(nil, k.raw, mapped, &site, nil).Message
+}
+
+// A token is good for two minutes, and a long test has to fetch another.
+func TestLifetimeOutlivesItsToken(t *testing.T) {
+	const life = 2 * time.Minute
+	var tokens *stunsrv.Tokens
+	l := &lab{nat: &vnet.NATType{MappingLifeTime: time.Hour}}
+	accepted, refused := 0, 0
+	l.answer = func(pc net.PacketConn, from net.Addr, req *stun.Message) {
+		site := stunsrv.Site{addrPort(pc.LocalAddr())} // one address
+		valid := func(token []byte) bool {
+			ends := time.Unix(int64(binary.BigEndian.Uint64(token)), 0) // as Tokens writes it
+			ok := time.Now().Before(ends)
+			if accepted++; !ok {
+				refused++
+			}
+			return ok
+		}
+		if r := stunsrv.Respond(nil, req.Raw, addrPort(from), &site, valid); len(r.Message) > 0 {
+			pc.WriteTo(r.Message, net.UDPAddrFromAddrPort(r.To))
+		}
+	}
+	l.run(t, func(t *testing.T, c Config) {
+		tokens = stunsrv.NewTokens(life)
+		mux := http.NewServeMux()
+		mux.HandleFunc("GET /nattest.json", func(w http.ResponseWriter, _ *http.Request) {
+			token, _ := tokens.Issue()
+			fmt.Fprintf(w, `{"schema":1,"stun":[":3478"],"token":%q}`, base64.RawURLEncoding.EncodeToString(token))
+		})
+		mux.HandleFunc("GET /v1/ice", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"iceServers":[]}`) })
+		c.HTTP = &http.Client{Transport: served{mux}}
+		c.Lifetime = 3 * time.Minute
+		r, err := Run(context.Background(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.V4.Lifetime; got.OneShot.Alive != 180 || got.Stream.Alive != 180 || accepted == 0 || refused > 0 {
+			t.Errorf("got %+v, %d tokens, %d too old; want both timers at least 180 s, and none", got, accepted, refused)
+		}
+	})
+}
+
+// served is an HTTP client's transport to a handler beside it.
+type served struct{ http.Handler }
+
+func (s served) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	return w.Result(), nil
+}
+
+func TestShortLifetimesAreACaveat(t *testing.T) {
+	for alive, want := range map[float64]int{5: 1, 29: 0, 0: 1} {
+		l := Lifetime{State: "measured", OneShot: Timer{Alive: alive, Dead: alive + 3.6}}
+		if got := l.caveats(); len(got) != want {
+			t.Errorf("%s: got %q, want %d", l.OneShot, got, want)
+		}
+	}
+	if got := (Lifetime{State: "measured", OneShot: Timer{Alive: 150}}).caveats(); len(got) != 0 {
+		t.Errorf("got %q for a mapping that lived on", got)
+	}
 }

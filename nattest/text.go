@@ -242,6 +242,9 @@ func (r *Relay) write(l *lines) {
 
 // writeOptIn writes what the tests that were asked for have found.
 func (f *Family) writeOptIn(l *lines) {
+	if f.UDP == NotTested {
+		return
+	}
 	tell := func(what, state, why, found string) {
 		switch {
 		case why == "" && (state == NotTested || state == ""): // not asked for

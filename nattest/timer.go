@@ -23,6 +23,18 @@ type Timer struct {
 	Unsteady bool    `json:"unsteady"`         // some mappings were gone sooner than others
 }
 
+// short is the idle time that a mapping has to outlive: what may pass between
+// the gathering of candidates and an answer from somebody who has to be asked.
+const short = 30 // seconds
+
+// caveats is what the timers say against a good verdict.
+func (l Lifetime) caveats() []string {
+	if l.State != "measured" || l.OneShot.Dead == 0 || l.OneShot.Dead >= short {
+		return nil
+	}
+	return []string{fmt.Sprintf("the NAT forgets an idle mapping after %s (RFC 4787 asks for two minutes): who takes longer to answer a call finds the way closed", l.OneShot)}
+}
+
 // String says between which idle times a mapping ends, in seconds.
 func (t Timer) String() string {
 	var s string

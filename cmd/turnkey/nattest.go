@@ -18,8 +18,8 @@ const (
 )
 
 const natTestHelp = `
-HOST2 is a second server, of turnkey or of any other STUN kind: the mapping is
-certain only where two addresses were asked. So is -also.
+HOST2 is another STUN server, of turnkey or not, as a second address, and so is
+what -also names: only where two addresses are asked is the mapping certain.
 
 Examples:
   turnkey nattest turn.example.com
@@ -47,7 +47,7 @@ func natTest(c *call) error {
 		f.Var((*list)(&cfg.Also), "also", "`stun:HOST` of another STUN server, as a second address; may be repeated")
 		f.DurationVar(&every, "every", 0, "run again after this `TIME`, 10s at least, until interrupted, and print a line for each run")
 		f.BoolVar(&cfg.Hairpin, "hairpin", false, "test hairpinning: do two sockets here reach each other by their public addresses?")
-		f.Var((*span)(&cfg.Lifetime), "lifetime", "measure how long the NAT keeps an idle mapping; takes 150s, or as long as -lifetime=`TIME` says (5s to 10m)")
+		f.Var((*span)(&cfg.Lifetime), "lifetime", "measure how long the NAT keeps an idle mapping; takes 150s; -lifetime=TIME takes as long as that, 5s to 10m")
 		f.BoolVar(&cfg.Fragments, "fragments", false, "test whether datagrams larger than a frame pass")
 		f.BoolVar(&cfg.ALG, "alg", false, "test whether addresses inside packets are rewritten")
 		f.BoolVar(&all, "all", false, "all of these four tests")
@@ -57,6 +57,8 @@ func natTest(c *call) error {
 		return err
 	case len(hosts) == 0:
 		return p.noReport(errNoServer)
+	case isTime(hosts[0]):
+		return usageError{fmt.Errorf("%q is no server; -lifetime=%s sets that flag", hosts[0], hosts[0])}
 	case every != 0 && every < leastEvery:
 		return usageError{fmt.Errorf("-every %s is too often: 10s or more", every)}
 	case every != 0 && verbose:
@@ -133,6 +135,12 @@ func (p *probe) line(at time.Time, doc any, text string) error {
 	}
 	_, err := fmt.Fprintf(p.stdout, "%s  %s\n", at.Local().Format(time.DateTime), text)
 	return err
+}
+
+// isTime says that a duration stands where a server should.
+func isTime(s string) bool {
+	_, err := time.ParseDuration(s)
+	return err == nil
 }
 
 // list is a flag that may be given several times.
