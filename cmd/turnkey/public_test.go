@@ -163,15 +163,20 @@ func TestNobodyIsAskedUntold(t *testing.T) {
 	}
 }
 
-// A new address is the server's own from then on, and is tested.
+// A new address is the server's own from then on, STUN tells it, and it is tested.
 func TestNewAddressIsItsOwn(t *testing.T) {
 	var log buffer
-	s := &server{log: slog.New(slog.NewTextHandler(&log, nil)), around: &surroundings{}, retest: make(chan struct{}, 1), stun: newSTUNPlaces(nil, [2]uint16{}),
+	conn := fakeConn{at: netip.MustParseAddrPort("10.0.0.1:3478")}
+	around := &surroundings{listen: addrs("10.0.0.1"), relay: conn.at.Addr()}
+	s := &server{log: slog.New(slog.NewTextHandler(&log, nil)), around: around, retest: make(chan struct{}, 1), stun: newSTUNPlaces([]net.PacketConn{conn}, [2]uint16{3478, 3479}),
 		peers: &turnsrv.Peers{Relays: turnsrv.PortRange{Min: 49160, Max: 49359}}}
 	for _, addr := range []string{"8.8.4.4", "10.0.0.9"} {
 		p := public{addr: netip.MustParseAddr(addr), from: "asked"}
 		s.around.advertised.Store(&p)
 		s.moved(p)
+		if origin := s.stun.of(conn)(netip.AddrPort{}).Site[0]; origin.Addr() != p.addr {
+			t.Errorf("%s: STUN says it is at %s", addr, origin)
+		}
 		if why := s.peers.Permission(netip.AddrPortFrom(p.addr, 49160)); why != "" {
 			t.Errorf("%s: a relay port is denied: %s", addr, why)
 		}

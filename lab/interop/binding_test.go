@@ -4,6 +4,8 @@ package interop
 
 import (
 	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
 	"net"
 	"net/netip"
 	"strings"
@@ -30,13 +32,7 @@ func TestEveryEndpointAnswersFromWhereItIsAsked(t *testing.T) {
 // CHANGE-REQUEST, from a fresh port.
 func everyFlag(t *testing.T, client *netns.Host, own string, pair [2]string) {
 	t.Helper()
-	var conn *net.UDPConn
-	if err := client.Do(func() (err error) {
-		conn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(own), 0)))
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
+	conn := open(t, client, own)
 	defer conn.Close()
 	endpoint := func(i int) netip.AddrPort {
 		return netip.AddrPortFrom(netip.MustParseAddr(pair[i>>1]), uint16(3478+i&1))
@@ -54,6 +50,18 @@ func everyFlag(t *testing.T, client *netns.Host, own string, pair [2]string) {
 			}
 		}
 	}
+}
+
+// open opens a UDP socket on h, at this address of it.
+func open(t *testing.T, h *netns.Host, own string) (conn *net.UDPConn) {
+	t.Helper()
+	if err := h.Do(func() (err error) {
+		conn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(own), 0)))
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return conn
 }
 
 // binding asks once and returns the answer and where it came from.
@@ -82,6 +90,63 @@ func addressOf(m *stun.Message, attr stun.AttrType) string {
 		return err.Error()
 	}
 	return a.String()
+}
+
+// With the token of /nattest.json a probe in a hurry is not taken for a flood,
+// and a server with one address answers from its other port.
+func TestProbesWithATokenAreNotAFlood(t *testing.T) {
+	const asked = 200
+	_, _, client := internet(t, "TURNKEY_LISTEN=127.0.0.1,"+first, "TURNKEY_UNAUTH_RATE=1") // ten at once
+	response, err := program.Client(client).Get("http://" + first + ":8080/nattest.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	var doc struct{ Token, ChangeRequest, Seen string }
+	if err := json.NewDecoder(response.Body).Decode(&doc); err != nil || doc.ChangeRequest != "port" || doc.Seen != stunClientIP {
+		t.Fatalf("GET /nattest.json: got %+v, %v; want change of the port, seen from %s", doc, err, stunClientIP)
+	}
+	token, err := base64.RawURLEncoding.DecodeString(doc.Token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := stun.RawAttribute{Type: 0xC07E, Value: token}
+	otherPort := stun.RawAttribute{Type: stun.AttrChangeRequest, Value: []byte{0, 0, 0, 2}}
+	for _, tt := range []struct {
+		name        string
+		ask         []stun.Setter
+		least, most int
+		from        string
+	}{
+		{"a token", []stun.Setter{shown}, asked, asked, first + ":3478"},
+		{"a token and a change", []stun.Setter{otherPort, shown}, asked, asked, first + ":3479"},
+		{"no token", nil, 10, 20, first + ":3478"},
+		{"a change and no token", []stun.Setter{otherPort}, 0, 10, first + ":3478"}, // what is left of the ten
+	} {
+		conn := open(t, client, stunClientIP)
+		for range asked {
+			request := stun.MustBuild(append([]stun.Setter{stun.TransactionID, stun.BindingRequest}, tt.ask...)...)
+			if _, err := conn.WriteToUDPAddrPort(request.Raw, netip.MustParseAddrPort(first+":3478")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, buf := 0, make([]byte, 2000)
+		for wait := time.Second; got < asked; got++ {
+			_ = conn.SetReadDeadline(time.Now().Add(wait))
+			_, from, err := conn.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				break
+			}
+			if from.String() != tt.from {
+				t.Errorf("%s: answered from %s, want %s", tt.name, from, tt.from)
+			}
+			wait = 200 * time.Millisecond
+		}
+		if got < tt.least || got > tt.most {
+			t.Errorf("%s: got %d answers to %d requests, want %d to %d", tt.name, got, asked, tt.least, tt.most)
+		}
+		conn.Close()
+	}
 }
 
 // Over TCP and TLS the answer comes from where the connection goes, so nothing

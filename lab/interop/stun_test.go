@@ -67,6 +67,7 @@ func TestToolsNameTheNAT(t *testing.T) {
 		want        []string
 	}{
 		{"none", "", "-m -f", []string{"No NAT! (Endpoint Independent Mapping)", "NAT with Endpoint Independent Filtering!"}},
+		{"none, IPv6", "", "turnutils_natdiscovery -m -f -L " + stunClientIP6 + " " + first6, []string{"No NAT! (Endpoint Independent Mapping)", "NAT with Endpoint Independent Filtering!"}},
 		{"none, hairpin", "", "-H", []string{"Received a request (maybe a successful hairpinning)"}},
 		{"none, padding", "", "-m -f -P", []string{"No NAT! (Endpoint Independent Mapping)", "NAT with Endpoint Independent Filtering!"}},
 		{"none, stun", "", "stun " + first, []string{"Primary: Open"}},
