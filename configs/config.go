@@ -83,7 +83,7 @@ type Config struct {
 	Bandwidth              int64         `env:"BANDWIDTH" envDefault:"0" doc:"Most that is relayed in all, in bits a second in each direction, e.g. 100000000; 0: no limit."`
 	BandwidthPerUser       int64         `env:"BANDWIDTH_PER_USER" envDefault:"0" doc:"Most that is relayed for one user, in bits a second in each direction; 0: no limit."`
 	BandwidthPerAllocation int64         `env:"BANDWIDTH_PER_ALLOCATION" envDefault:"0" doc:"Most that is relayed by one allocation, in bits a second in each direction; 0: no limit."`
-	UnauthRate             int           `env:"UNAUTH_RATE" envDefault:"20" doc:"STUN and TURN responses a second to one IPv4 address or IPv6 /64 network that has not shown a credential, with ten times as many at once; keeps the server from being used to flood others; 0: no limit."`
+	UnauthRate             int           `env:"UNAUTH_RATE" envDefault:"20" doc:"STUN and TURN responses a second to one IPv4 address or IPv6 /64 network that has not shown a credential, with ten times as many at once, where one of more than 192 bytes counts as several and NAT probes with a token have a budget of their own; keeps the server from being used to flood others; 0: no limit."`
 
 	// Signaling.
 	RoomMax    int `env:"ROOM_MAX" envDefault:"8" doc:"Most peers in one room of the signaling server, 2 to 64."`
