@@ -86,17 +86,27 @@ func mapping(trials []Trial, f Family) Mapping {
 	}
 	m.split = both == 0
 	inferred := false
+	if f.perFlow && f.NAT == "yes" { // no NAT that is endpoint-independent does that
+		if both &^= eim; both == 0 {
+			both = either &^ eim
+		}
+		if both == 0 {
+			both = adm | apdm
+		}
+	}
 	switch {
 	case f.NAT == "no" && both&eim != 0 && answered(trials) >= need:
 		best, both = eim, eim // the server sees the socket's own address
-	case m.split && f.Pooling == "arbitrary":
+	case f.perFlow && (m.split || best == eim):
 		best = 0 // chance decides what each trial looks like
-	case best == 0 && both == eim|adm && f.PortPreservation == "yes" && agree[eim|adm] >= need:
+	case best == 0 && both == eim|adm && f.PortPreservation == "yes" && f.Pooling == "paired" && agree[eim|adm] >= need:
 		best, inferred = eim, true
 		m.Caveats = append(m.Caveats, "the server was seen on one address only; that the NAT keeps the source port in every trial speaks for endpoint-independent mapping, a second address would prove it")
 	}
 	if m.split {
-		both = either
+		if both == 0 {
+			both = either
+		}
 		m.Caveats = append(m.Caveats, "the trials contradict each other: two flows met on one port, or the NAT changes its mappings")
 	}
 	m.Possible, m.Behavior = both.names(), Unknown

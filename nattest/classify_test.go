@@ -35,6 +35,12 @@ func trial(endpoints []string, mapped string) Trial {
 	return t
 }
 
+// homely is what a home router's filter comes to: address-and-port-dependent.
+var homely = tally{
+	rounds: Rounds{Sent: 10, ControlOK: 10},
+	port:   attempt{tried: true, asked: 10}, both: attempt{tried: true, asked: 10},
+}
+
 func TestClassify(t *testing.T) {
 	const (
 		e, a, p, u = EndpointIndependent, AddressDependent, AddressAndPortDependent, Unknown
@@ -57,28 +63,28 @@ func TestClassify(t *testing.T) {
 		{"by address and port", four, "1 2 3 4,5 6 7 8,9 10 11 12", false, "ok", "yes", p, []string{p}, required, "high", "paired"},
 		{"no NAT", four, "= = = =,= = = =,= = = =", false, "ok", "no", e, []string{e}, unlikely, "high", "paired"},
 		{"no NAT, one address", two, "= =,= =,= =", false, "ok", "no", e, []string{e}, unlikely, "high", "paired"},
-		{"one address, equal", two, "7 7,8 8,9 9", false, "ok", "yes", u, []string{e, a}, unlikely, "none", "paired"},
+		{"one address, equal", two, "7 7,8 8,9 9", false, "ok", "yes", u, []string{e, a}, Unknown, "none", "paired"},
 		{"one address, different", two, "1 2,3 4,5 6", false, "ok", "yes", p, []string{p}, required, "high", "paired"},
 		{"one address, port kept", two, "40000 40000,40000 40000,40000 40000", false, "ok", "yes", e, []string{e, a}, unlikely, "medium", "paired"},
-		{"one address, port kept in one trial only", two, "40000 40000,8 8,9 9", false, "ok", "yes", u, []string{e, a}, unlikely, "none", "paired"},
+		{"one address, port kept in one trial only", two, "40000 40000,8 8,9 9", false, "ok", "yes", u, []string{e, a}, Unknown, "none", "paired"},
 		{"one port answers", two, "7 -,8 -,9 -", false, "partial", "yes", u, []string{e, a, p}, Unknown, "none", "paired"},
-		{"second address silent", four, "7 7 - -,8 8 - -,9 9 - -", false, "partial", "yes", u, []string{e, a}, unlikely, "none", "paired"},
+		{"second address silent", four, "7 7 - -,8 8 - -,9 9 - -", false, "partial", "yes", u, []string{e, a}, Unknown, "none", "paired"},
 		{"one port of each address, equal", four, "7 - 7 -,8 - 8 -,9 - 9 -", false, "partial", "yes", e, []string{e}, unlikely, "high", "paired"},
 		{"one port of each address, different", four, "1 - 2 -,3 - 4 -,5 - 6 -", false, "partial", "yes", u, []string{a, p}, required, "none", "paired"},
 		{"two trials of three", four, "7 7 7 7,8 8 8 8,- - - -", false, "ok", "yes", e, []string{e}, unlikely, "medium", "paired"},
 		{"one trial of three", four, "7 7 7 7,- - - -,- - - -", false, "ok", "yes", u, []string{e}, unlikely, "none", "paired"},
 		{"loss fills in", four, "7 7 - -,8 - 9 9,10 10 11 -", false, "ok", "yes", a, []string{a}, required, "medium", "paired"},
 		{"collision in one trial", four, "7 7 7 7,8 8 8 8,9 9 10 10", false, "ok", "yes", e, []string{e, a}, likely, "low", "paired"},
-		{"all three differ", four, "7 7 7 7,8 8 9 9,1 2 3 4", false, "ok", "yes", u, []string{e, a, p}, required, "none", "paired"},
-		{"random address per flow", four, "7 " + ipB + "7 7 7,8 8 " + ipB + "8 " + ipB + "8,9 9 9 9", false, "ok", "yes", u, []string{e, a, p}, required, "none", "arbitrary"},
-		{"random address, equal by chance", four, "7 7 7 7,8 8 8 8,9 " + ipB + "9 9 9", false, "ok", "yes", u, []string{e, p}, likely, "none", "arbitrary"},
+		{"all three differ", four, "7 7 7 7,8 8 9 9,1 2 3 4", false, "ok", "yes", u, []string{e, a, p}, likely, "none", "paired"},
+		{"random address per flow", four, "7 " + ipB + "7 7 7,8 8 " + ipB + "8 " + ipB + "8,9 9 9 9", false, "ok", "yes", u, []string{a, p}, required, "none", "arbitrary"},
+		{"random address, equal by chance", four, "7 7 7 7,8 8 8 8,9 " + ipB + "9 9 9", false, "ok", "yes", u, []string{p}, required, "none", "arbitrary"},
 		{"random address per socket", four, "7 7 7 7," + ipB + "8 " + ipB + "8 " + ipB + "8 " + ipB + "8,9 9 9 9", false, "ok", "yes", e, []string{e}, unlikely, "high", "arbitrary"},
 		{"nothing answers, server alive", two, "- -,- -,- -", false, "blocked", u, u, []string{e, a, p}, required, "none", u},
 		{"nothing answers at all", two, "- -,- -,- -", true, "no_answer", u, u, []string{e, a, p}, Unknown, "none", u},
 		{"a proxy before the server", two, "172.17.0.1:7 172.17.0.1:7,172.17.0.1:8 172.17.0.1:8,172.17.0.1:9 172.17.0.1:9", false, "ok", u, u, []string{e, a, p}, Unknown, "none", "paired"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var o observation
+			o := observation{tally: homely, disturbs: "no"}
 			for _, s := range strings.Split(tt.trials, ",") {
 				o.trials = append(o.trials, trial(tt.endpoints, s))
 			}
@@ -117,22 +123,47 @@ func TestMissingAnswersOnlyWiden(t *testing.T) {
 	}
 }
 
-func TestJudgeByFiltering(t *testing.T) {
-	for _, tt := range []struct{ trials, filtering, want string }{
-		{"= = = =", EndpointIndependent, notRequired},
-		{"= = = =", AddressAndPortDependent, unlikely},
-		{"7 7 7 7", EndpointIndependent, notRequired},
-		{"7 7 7 7", AddressDependent, notRequired},
-		{"7 7 7 7", AddressAndPortDependent, unlikely},
-		{"7 7 8 8", EndpointIndependent, likely},
-		{"7 7 8 8", AddressDependent, required},
-		{"1 2 3 4", EndpointIndependent, likely},
-		{"1 2 3 4", AddressAndPortDependent, required},
+func TestVerdictTable(t *testing.T) {
+	const e, a, p, u = EndpointIndependent, AddressDependent, AddressAndPortDependent, NotTested
+	for _, tt := range []struct{ trials, filtering, disturbs, stable, want string }{
+		{"= = = =", e, "no", "yes", notRequired},
+		{"= = = =", a, "no", "yes", notRequired},
+		{"= = = =", p, "no", "yes", unlikely},
+		{"= = = =", u, u, "yes", unlikely},
+		{"7 7 7 7", e, "no", "yes", notRequired},
+		{"7 7 7 7", a, "no", "yes", notRequired},
+		{"7 7 7 7", a, "yes", "yes", notRequired},
+		{"7 7 7 7", p, "no", "yes", unlikely},
+		{"7 7 7 7", p, "yes", "yes", likely},
+		{"7 7 7 7", p, Unknown, "yes", Unknown},
+		{"7 7 7 7", p, u, "yes", Unknown},
+		{"7 7 7 7", u, u, "yes", Unknown},
+		{"7 7 7 7", p, "no", "no", likely},
+		{"7 7 7 7", e, "no", "no", likely},
+		{"7 7 8 8", e, "no", "yes", likely},
+		{"7 7 8 8", a, "no", "yes", required},
+		{"7 7 8 8", p, "no", "yes", required},
+		{"7 7 8 8", u, u, "yes", required},
+		{"1 2 3 4", e, u, "yes", likely},
+		{"1 2 3 4", a, u, "yes", required},
+		{"1 2 3 4", p, u, "yes", required},
+		{"1 2 3 4", u, u, "yes", required},
+		{"1 2 3 4", e + " " + a, u, "yes", likely},
+		{"7 7 - -", p, "no", "yes", Unknown},
 	} {
 		f := classify(observation{trials: []Trial{trial(four, tt.trials), trial(four, tt.trials)}}, true)
-		f.Filtering.Behavior = tt.filtering
-		if got := f.judge().Relay; got != tt.want {
-			t.Errorf("%s with %s filtering: got %s, want %s", tt.trials, tt.filtering, got, tt.want)
+		f.InboundDisturbs, f.Stable = tt.disturbs, tt.stable
+		if f.Filtering.Behavior = tt.filtering; tt.filtering != u {
+			if f.Filtering.Possible = strings.Fields(tt.filtering); len(f.Filtering.Possible) > 1 {
+				f.Filtering.Behavior = Unknown
+			}
+		}
+		v := f.judge()
+		if v.Relay != tt.want {
+			t.Errorf("%s with %s filtering, disturbs %s, stable %s: got %s, want %s", tt.trials, tt.filtering, tt.disturbs, tt.stable, v.Relay, tt.want)
+		}
+		if v.Reason == "" || v.Advice == "" || (v.Scope == "") != (v.Relay == Unknown) {
+			t.Errorf("%s with %s filtering: got %+v, want reason, advice and a scope", tt.trials, tt.filtering, v)
 		}
 	}
 }
@@ -151,7 +182,7 @@ func TestReasonNamesWhatTheNATChanges(t *testing.T) {
 	} {
 		tr := trial(four, tt.trials)
 		v := classify(observation{trials: []Trial{tr, tr, tr}}, true).Verdict
-		if !strings.Contains(v.Reason, tt.reason) || !strings.HasPrefix(v.Advice, tt.advice) {
+		if !strings.Contains(v.Reason, tt.reason) || !strings.Contains(v.Advice, tt.advice) {
 			t.Errorf("%s: got %q, %q; want %q, %q", tt.trials, v.Reason, v.Advice, tt.reason, tt.advice)
 		}
 	}
@@ -162,7 +193,7 @@ func TestOverall(t *testing.T) {
 		if trials == "" {
 			return classify(observation{why: "no way"}, true)
 		}
-		return classify(observation{trials: []Trial{trial(four, trials), trial(four, trials)}}, true)
+		return classify(observation{trials: []Trial{trial(four, trials), trial(four, trials)}, tally: homely, disturbs: "no"}, true)
 	}
 	for _, tt := range []struct{ v4, v6, relay, caveat string }{
 		{"7 7 7 7", "", unlikely, ""},

@@ -45,7 +45,15 @@ type turnURL struct {
 // discover asks every base in turn, the next one as soon as one has failed or
 // has kept us waiting for 300 ms, and takes the first that is a turnkey server.
 func (c *Config) discover(ctx context.Context, t target) facts {
-	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
+	return c.find(ctx, t, func(document) {})
+}
+
+// patience is how long the server's HTTP may take to answer.
+const patience = 3500 * time.Millisecond
+
+// find is discover; early is told of each document as soon as it has come.
+func (c *Config) find(ctx context.Context, t target, early func(document)) facts {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	results := make(chan facts, len(t.bases))
 	var failed facts
@@ -55,7 +63,7 @@ func (c *Config) discover(ctx context.Context, t target) facts {
 		b := t.bases[started]
 		started++
 		hedge = time.After(300 * time.Millisecond)
-		go func() { results <- c.ask(ctx, b) }()
+		go func() { results <- c.ask(ctx, b, early) }()
 	}
 	var won *facts
 	for start(); ended < started; {
@@ -85,7 +93,7 @@ func (c *Config) discover(ctx context.Context, t target) facts {
 }
 
 // ask fetches both documents from one base.
-func (c *Config) ask(ctx context.Context, b base) facts {
+func (c *Config) ask(ctx context.Context, b base, early func(document)) facts {
 	var f facts
 	key := c.Key
 	if key != "" && !b.key {
@@ -97,7 +105,9 @@ func (c *Config) ask(ctx context.Context, b base) facts {
 	go func() {
 		var d document
 		if resp, body, err := c.get(ctx, b.url+"/nattest.json", ""); err == nil && resp.StatusCode == http.StatusOK {
-			d = parseNattest(body)
+			if d = parseNattest(body); d.read {
+				early(d)
+			}
 		}
 		doc <- d
 	}()

@@ -21,29 +21,37 @@ func answered(trials []Trial) (n int) {
 // means than this family's UDP, so that silence means something.
 func classify(o observation, alive bool) Family {
 	f := Family{
-		UDP: NotTested, Why: o.why, NAT: Unknown, Pooling: Unknown, PortPreservation: Unknown, Stable: Unknown, NAT64: Unknown,
-		InboundDisturbs: NotTested, Hairpin: Hairpin{State: NotTested}, Lifetime: Lifetime{State: NotTested},
-		Fragments: Fragments{State: NotTested}, ALG: ALG{State: NotTested},
-		Endpoints: []Endpoint{}, Mapped: []Mapped{}, Trials: o.trials, Evidence: []Evidence{},
-		Filtering: Filtering{Behavior: NotTested, Possible: anyBehavior.names(), Level: level(0)},
+		UDP: NotTested, Why: o.why, NAT: Unknown, Pooling: Unknown, PortPreservation: Unknown, NAT64: Unknown,
+		Hairpin: Hairpin{State: NotTested}, Lifetime: Lifetime{State: NotTested}, Fragments: Fragments{State: NotTested}, ALG: ALG{State: NotTested},
+		Endpoints: []Endpoint{}, Mapped: []Mapped{}, Trials: o.trials, Evidence: o.evidence,
+		Stable: stable(o.evidence), Loss: lossShare(o.evidence), Filtering: filtering(o.tally),
 	}
 	if f.Trials == nil {
 		f.Trials = []Trial{}
 	}
+	if f.Evidence == nil {
+		f.Evidence = []Evidence{}
+	}
+	if f.InboundDisturbs = disturbs(o.evidence, o.trials, o.tally); o.disturbs != "" {
+		f.InboundDisturbs = o.disturbs
+	}
 	if o.why == "" {
 		f.count(o.trials)
-		f.reach(alive)
+		f.reach(alive, o.own)
 		f.compare(o.trials)
+		f.pooled(o.evidence)
 		f.NAT = cmp.Or(o.nat, f.NAT)
 	}
 	f.Mapping = mapping(o.trials, f)
 	f.Mapping.Caveats = append(f.Mapping.Caveats, o.notes...)
 	if why := f.distrust(o.trials); why != "" {
-		f.NAT = Unknown
+		f.NAT, f.InboundDisturbs = Unknown, NotTested
 		f.Mapping.Behavior, f.Mapping.Possible = Unknown, anyBehavior.names()
 		f.Mapping.Confidence, f.Mapping.Level = 0, level(0)
 		f.Mapping.Caveats = append(f.Mapping.Caveats, why)
+		f.Filtering = Filtering{Behavior: Unknown, Possible: anyBehavior.names(), Level: level(0), Rounds: f.Filtering.Rounds}
 	}
+	f.Classic = f.classicName()
 	f.Verdict = f.judge()
 	return f
 }
@@ -82,18 +90,22 @@ func least(a, b float64) float64 {
 	return a
 }
 
-// reach says whether UDP came back, of all endpoints or of some.
-func (f *Family) reach(alive bool) {
-	silent := 0
+// reach says whether UDP came back, of all endpoints of the server or of some;
+// nil is all that were asked.
+func (f *Family) reach(alive bool, own []netip.AddrPort) {
+	silent, all := 0, 0
 	for _, e := range f.Endpoints {
-		if e.Answered == 0 {
+		if own != nil && !slices.Contains(own, e.Endpoint) {
+			continue
+		}
+		if all++; e.Answered == 0 {
 			silent++
 		}
 	}
 	switch {
 	case silent == 0:
 		f.UDP = "ok"
-	case silent < len(f.Endpoints):
+	case silent < all:
 		f.UDP = "partial"
 	case alive:
 		f.UDP = "blocked"
@@ -119,10 +131,13 @@ func (f *Family) compare(trials []Trial) {
 				kept++
 			}
 			if first.IsValid() && first != a.Mapped.Addr() {
-				pool = true
+				pool, f.perFlow = true, true
 			}
 			first = a.Mapped.Addr()
 		}
+	}
+	if answers > 0 {
+		f.NAT64 = "no"
 	}
 	switch {
 	case answers == 0:
@@ -138,6 +153,28 @@ func (f *Family) compare(trials []Trial) {
 	}
 	if kept == answers {
 		f.PortPreservation = "yes"
+	}
+}
+
+// pooled learns from the other sockets, too, whether the NAT has several
+// addresses, and from each whether it uses several for one socket.
+func (f *Family) pooled(ev []Evidence) {
+	first, bySocket := netip.Addr{}, map[int]netip.Addr{}
+	for _, e := range ev {
+		a := e.Mapped.Addr()
+		if !e.counts() || !a.IsValid() {
+			continue
+		}
+		if e.Kind != kindAgain && bySocket[e.Socket].IsValid() && bySocket[e.Socket] != a {
+			f.perFlow = true
+		}
+		if first.IsValid() && first != a {
+			f.Pooling = "arbitrary"
+		}
+		first, bySocket[e.Socket] = a, a
+		if a.Is4() && e.To.Addr().Is6() {
+			f.NAT64 = "yes"
+		}
 	}
 }
 

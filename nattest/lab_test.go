@@ -2,6 +2,7 @@ package nattest
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,8 @@ import (
 	"github.com/pion/stun/v3"
 	"github.com/pion/transport/v4/vnet"
 	"github.com/pion/turn/v4"
+
+	"turnkey/stunsrv"
 )
 
 const (
@@ -47,6 +50,8 @@ type lab struct {
 	username string
 	answer   func(pc net.PacketConn, from net.Addr, req *stun.Message) // nil is an honest one
 	stuns    []net.PacketConn                                          // the STUN sockets
+	sites    map[netip.AddrPort]net.PacketConn                         // all STUN sockets
+	tokens   *stunsrv.Tokens
 
 	cfg     Config
 	closers []func()
@@ -72,6 +77,7 @@ func (l *lab) build() {
 	if l.addrs == nil {
 		l.addrs = []string{serverA}
 	}
+	l.sites, l.tokens = map[netip.AddrPort]net.PacketConn{}, stunsrv.NewTokens(2*time.Minute)
 	if l.username == "" {
 		l.username = strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10) + ":me"
 	}
@@ -95,8 +101,9 @@ func (l *lab) build() {
 				continue
 			}
 			pc := must(srv.ListenPacket("udp4", at))
+			l.sites[netip.MustParseAddrPort(at)] = pc
 			if i == 0 && port == "3478" && l.answer == nil {
-				l.turn(srv, pc)
+				l.turn(srv, stunsrv.Wrap(pc, l.responder(at)))
 			} else {
 				l.stuns = append(l.stuns, pc)
 				l.closers = append(l.closers, func() { pc.Close() })
@@ -175,24 +182,59 @@ func (l *lab) turn(srv *vnet.Net, pc net.PacketConn) {
 	l.closers = append(l.closers, func() { ok(s.Close()) })
 }
 
-// stun answers Binding requests until its socket is closed.
+// stun answers Binding requests until its socket is closed: as turnkey does, or
+// as the test says.
 func (l *lab) stun(pc net.PacketConn) {
+	if l.answer == nil {
+		_ = stunsrv.Serve(pc, l.responder(pc.LocalAddr().String()))
+		return
+	}
 	buf := make([]byte, 1500)
 	for {
 		n, from, err := pc.ReadFrom(buf)
 		if err != nil {
 			return
 		}
-		m := &stun.Message{Raw: buf[:n]}
-		if m.Decode() != nil || m.Type != stun.BindingRequest {
-			continue
-		}
-		if l.answer != nil {
+		m := &stun.Message{Raw: slices.Clone(buf[:n])}
+		if m.Decode() == nil && m.Type == stun.BindingRequest {
 			l.answer(pc, from, m)
-			continue
 		}
-		pc.WriteTo(binding(m.TransactionID, from).Raw, from)
 	}
+}
+
+// responder is turnkey's configuration of one STUN socket.
+func (l *lab) responder(at string) stunsrv.Config {
+	own := netip.MustParseAddrPort(at)
+	return stunsrv.Config{Tokens: l.tokens, Place: func(netip.AddrPort) *stunsrv.Place {
+		port, other := uint16(3479), own.Addr()
+		if own.Port() == port {
+			port = 3478
+		}
+		for _, a := range l.addrs {
+			if a := netip.MustParseAddr(a); a != own.Addr() {
+				other = a
+			}
+		}
+		var p stunsrv.Place
+		p.Site[0] = own
+		set := func(c stunsrv.Change, to netip.AddrPort) {
+			if pc := l.sites[to]; pc != nil && to != own {
+				p.Site[c], p.Via[c] = to, vnetSender{pc}
+			}
+		}
+		set(stunsrv.ChangePort, netip.AddrPortFrom(own.Addr(), port))
+		if other != own.Addr() {
+			set(stunsrv.ChangeIP, netip.AddrPortFrom(other, own.Port()))
+			set(stunsrv.ChangeIP|stunsrv.ChangePort, netip.AddrPortFrom(other, port))
+		}
+		return &p
+	}}
+}
+
+type vnetSender struct{ net.PacketConn }
+
+func (s vnetSender) WriteToUDPAddrPort(p []byte, to netip.AddrPort) (int, error) {
+	return s.WriteTo(p, net.UDPAddrFromAddrPort(to))
 }
 
 // binding is a Binding success response.
@@ -210,7 +252,10 @@ func (l *lab) api() http.Handler {
 			http.NotFound(w, r)
 			return
 		}
-		fmt.Fprint(w, `{"schema":1,"stun":["server.test:3478","server.test:3479"],"relayPorts":"49160-49359"}`)
+		token, _ := l.tokens.Issue()
+		change := map[bool]string{true: "port", false: "all"}[len(l.addrs) == 1]
+		fmt.Fprintf(w, `{"schema":1,"stun":["server.test:3478","server.test:3479"],"relayPorts":"49160-49359","token":%q,"changeRequest":%q}`,
+			base64.RawURLEncoding.EncodeToString(token), change)
 	})
 	mux.HandleFunc("GET /v1/ice", func(w http.ResponseWriter, r *http.Request) {
 		if l.status != 0 && r.Header.Get("Authorization") != "Bearer key" {

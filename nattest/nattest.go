@@ -107,12 +107,14 @@ func (e *Error) ExitCode() int {
 }
 
 // Run probes the NAT in front of this machine and verifies the server's TURN
-// URLs, all at the same time; it takes a few round trips, and up to about six
-// seconds where packets get lost or dropped. The error is always an *Error.
+// URLs, all at the same time; it takes half a second and a few round trips, and
+// up to five seconds where packets get lost or dropped; the tests that are
+// opt-in come after that. The error is always an *Error.
 func Run(ctx context.Context, c Config) (*Report, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	start := time.Now()
+	whole := ctx
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	t, err := c.prepare(ctx)
 	if err != nil {
 		return nil, err
@@ -122,25 +124,20 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if err != nil {
 		return nil, &Error{Reason: "could not look up " + t.host + ": " + plain(err), Hint: "check the name, and that this machine has DNS", Err: err}
 	}
-	c.Progress("asking " + t.host + " over HTTP")
-	f := c.discover(ctx, t)
-	eps, notes := c.stunEndpoints(ctx, t, f, addrs)
-	r := &Report{Schema: 1, Time: start.UTC(), Server: describe(t, f, addrs, eps, notes)}
-
-	var v4, v6 observation
 	var urls []URLReport
 	var near *around.Report
 	parts := tasks{tell: c.Progress}
-	parts.do("the way to the server", func() string { near = c.look(ctx, t, f, eps, addrs); return "" })
-	parts.do("IPv4", func() string { v4 = c.observe(ctx, "udp4", only(eps, netip.Addr.Is4)); return v4.found() })
-	parts.do("IPv6", func() string { v6 = c.observe(ctx, "udp6", only(eps, netip.Addr.Is6)); return v6.found() })
-	parts.do("TURN", func() string {
-		urls = c.verifyTURN(ctx, f, survey{stun: eps, server: addrs, addresses: 1})
-		return ""
+	g := c.gather(ctx, t, addrs, start, &parts, func(f facts, eps []netip.AddrPort) {
+		parts.do("the way to the server", func() string { near = c.look(ctx, t, f, eps, addrs); return "" })
+		parts.do("TURN", func() string {
+			urls = c.verifyTURN(ctx, f, survey{stun: eps, server: addrs, addresses: 1})
+			return ""
+		})
 	})
 	parts.Wait()
-	if ctx.Err() != nil {
-		return nil, &Error{Reason: "the test of " + t.host + " was interrupted", Err: ctx.Err()}
+	f, v4, v6 := g.facts, g.v4, g.v6
+	if whole.Err() != nil {
+		return nil, &Error{Reason: "the test of " + t.host + " was interrupted", Err: whole.Err()}
 	}
 	if f.base == "" && v4.answers() == 0 && v6.answers() == 0 {
 		return nil, &Error{
@@ -148,11 +145,12 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 			Hint: cmp.Or(near.Portal(), "check the address, that the server runs, and that this network lets traffic out"),
 		}
 	}
+	r := &Report{Schema: 1, Time: start.UTC(), Server: describe(t, f, addrs, g.eps, g.notes)}
 	f.heard = slices.Concat(v4.heard(), v6.heard())
 	explain(urls, &f, slices.Concat(v4.seen(), v6.seen()))
 	r.TURN = relay(f, best(urls))
 	r.conclude(v4, v6, f.base != "")
-	c.optIn(ctx, r, c.tokenOf(f))
+	c.optIn(whole, r, c.tokenOf(f))
 	r.surroundings(near, f)
 	r.DurationMS = time.Since(start).Milliseconds()
 	return r, nil
@@ -168,6 +166,14 @@ func (c *Config) prepare(ctx context.Context) (target, error) {
 	}
 	if c.Trials == 0 {
 		c.Trials = 3
+	}
+	if len(c.Also) > maxAlso {
+		return target{}, &Error{Usage: true, Reason: "too many STUN servers", Hint: fmt.Sprintf("name %d at most", maxAlso)}
+	}
+	for _, s := range c.Also {
+		if _, err := parseAlso(s); err != nil {
+			return target{}, err
+		}
 	}
 	if c.Lifetime != 0 && (c.Lifetime < 5*time.Second || c.Lifetime > 10*time.Minute) {
 		return target{}, &Error{Usage: true, Reason: fmt.Sprintf("lifetime %s: out of range", c.Lifetime), Hint: "use 5s to 10m"}

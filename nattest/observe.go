@@ -14,10 +14,14 @@ import (
 
 // observation is what the sockets of one family saw, before it is judged.
 type observation struct {
-	why    string // why nothing was tested, "" when something was
-	trials []Trial
-	notes  []string // what limits the evidence
-	nat    string   // whether there is a NAT, "" where the sockets' own addresses tell
+	why      string // why nothing was tested, "" when something was
+	trials   []Trial
+	evidence []Evidence
+	tally    tally            // of the filtering test
+	own      []netip.AddrPort // endpoints of the server, if trials ask others, too
+	notes    []string         // what limits the evidence
+	disturbs string           // whether unsolicited packets change a mapping, "" where the evidence tells
+	nat      string           // whether there is a NAT, "" where the sockets' own addresses tell
 }
 
 // answers counts the answered tests.
@@ -41,6 +45,18 @@ func (o observation) found() string {
 	return fmt.Sprintf("%d %s", n, plural(n, "answer"))
 }
 
+// endpoints lists those that were asked.
+func (o observation) endpoints() (out []netip.AddrPort) {
+	for _, t := range o.trials {
+		for _, a := range t.Answers {
+			if !slices.Contains(out, a.Endpoint) {
+				out = append(out, a.Endpoint)
+			}
+		}
+	}
+	return out
+}
+
 // heard lists the endpoints that answered.
 func (o observation) heard() (out []netip.AddrPort) {
 	for _, t := range o.trials {
@@ -51,39 +67,6 @@ func (o observation) heard() (out []netip.AddrPort) {
 		}
 	}
 	return out
-}
-
-// observe opens the fresh sockets of one family and runs the probe on them.
-func (c *Config) observe(ctx context.Context, network string, eps []netip.AddrPort) observation {
-	if len(eps) == 0 {
-		return observation{why: "the server has no address of this family"}
-	}
-	local, kept, why := c.egress(ctx, network, eps)
-	if len(kept) == 0 {
-		return observation{why: why}
-	}
-	o := observation{}
-	if len(kept) < len(eps) {
-		o.notes = append(o.notes, "this machine reaches the server's addresses from different local addresses; only those reached from "+local.String()+" were asked")
-	}
-	var socks []net.PacketConn
-	var addrs []netip.AddrPort
-	defer func() {
-		for _, s := range socks {
-			s.Close()
-		}
-	}()
-	for range c.Trials {
-		s, err := c.ListenPacket(ctx, network, net.JoinHostPort(local.String(), "0"))
-		if err != nil {
-			return observation{why: "no UDP socket could be opened: " + plain(err)}
-		}
-		socks, addrs = append(socks, s), append(addrs, addrPort(s.LocalAddr()))
-	}
-	p := newProbe(time.Now(), len(socks), kept)
-	c.drive(ctx, p, socks)
-	o.trials = p.trials(addrs)
-	return o
 }
 
 // egress learns from which local address this machine reaches the endpoints,

@@ -66,7 +66,35 @@ func (f *Family) beside(seen netip.Addr, arrived bool) string {
 }
 
 func (f PageFamily) observation() observation {
-	return observation{why: f.Why, trials: f.Trials, nat: f.nat()}
+	return observation{why: f.Why, trials: f.Trials, nat: f.nat(), tally: f.Filtering.tally(), disturbs: f.disturbs()}
+}
+
+// tally counts the checks as if they had been the rounds of Run: one peer
+// connection is one socket.
+func (p PageFiltering) tally() tally {
+	if !p.Tested {
+		return tally{}
+	}
+	t := tally{rounds: p.Rounds, port: attempt{tried: true, asked: p.Rounds.Sent, ok: p.Rounds.ChangedPortOK}}
+	if p.BothSent {
+		t.both = attempt{tried: true, asked: p.Rounds.Sent, ok: p.Rounds.ChangedBothOK}
+	}
+	return t
+}
+
+// disturbs compares the mapping towards the server with that towards the place
+// that had sent unsolicited.
+func (f PageFamily) disturbs() string {
+	p := f.Filtering
+	switch {
+	case !p.Tested, !p.Base.IsValid(), slices.ContainsFunc(f.Trials, func(t Trial) bool { return t.possible()&eim == 0 }):
+		return NotTested
+	case !p.After.IsValid(), p.After.Addr() != p.Base.Addr():
+		return Unknown
+	case p.After != p.Base:
+		return "yes"
+	}
+	return "no"
 }
 
 // nat tells whether there is a NAT, as far as the browser lets it be known: "" is

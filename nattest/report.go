@@ -75,22 +75,29 @@ type Family struct {
 	Verdict          Verdict    `json:"verdict"`
 	Trials           []Trial    `json:"trials"`   // what the mapping was read from
 	Evidence         []Evidence `json:"evidence"` // every transaction
+
+	perFlow bool // one socket was seen at several addresses
 }
 
 // Evidence is one transaction: the requests with one transaction id, and the
-// answer that counts.
+// answer to them.
 type Evidence struct {
-	ID     int            `json:"id"`
-	Kind   string         `json:"kind"`   // mapping, again, control, change_port, change_both or disturb
-	Socket int            `json:"socket"` // number of the socket, counted over all of the family
-	Local  netip.AddrPort `json:"local"`
-	To     netip.AddrPort `json:"to"`
-	Sends  int            `json:"sends"`
-	From   netip.AddrPort `json:"from,omitzero"`   // UDP source of the answer; absent: no answer counts
-	Mapped netip.AddrPort `json:"mapped,omitzero"` // its XOR-MAPPED-ADDRESS
-	Origin netip.AddrPort `json:"origin,omitzero"` // its RESPONSE-ORIGIN
-	Error  int            `json:"error,omitempty"` // its STUN error code
-	TMS    float64        `json:"t_ms"`            // when it came, or else when the last request left, after the family's first request
+	ID      int            `json:"id"`
+	Kind    string         `json:"kind"`   // mapping, again, control, change_port, change_both, solicited_port, solicited_both or disturb
+	Socket  int            `json:"socket"` // number of the socket in the family
+	Local   netip.AddrPort `json:"local"`
+	To      netip.AddrPort `json:"to"`
+	Expect  netip.AddrPort `json:"expect,omitzero"` // where the answer must come from, if not from there
+	Sends   int            `json:"sends"`
+	Answers int            `json:"answers"`           // that count; the first one is here
+	From    netip.AddrPort `json:"from,omitzero"`     // UDP source of the answer
+	Mapped  netip.AddrPort `json:"mapped,omitzero"`   // its XOR-MAPPED-ADDRESS
+	Origin  netip.AddrPort `json:"origin,omitzero"`   // its RESPONSE-ORIGIN
+	Other   netip.AddrPort `json:"other,omitzero"`    // its OTHER-ADDRESS
+	Error   int            `json:"error,omitempty"`   // its STUN error code
+	Fault   string         `json:"fault,omitempty"`   // why it does not count
+	TMS     float64        `json:"t_ms"`              // the first request, after the family's first
+	TookMS  float64        `json:"took_ms,omitempty"` // from that to the answer
 }
 
 // Endpoint is one STUN address and port of the server.

@@ -16,32 +16,90 @@ const (
 	required    = "required"
 )
 
-// outcome is the verdict a family's evidence leads to.
-type outcome struct{ relay, scope, reason, advice string }
+// relayFor is the verdict for one mapping and one filtering behavior. shaky says
+// that mappings come and go, disturbed that a packet that comes unasked for
+// changes them.
+func relayFor(mapping, filtering behaviors, shaky, disturbed bool) string {
+	switch {
+	case mapping != eim && filtering == eim:
+		return likely // who answers by the session that a packet made is reached
+	case mapping != eim:
+		return required
+	case shaky || disturbed && filtering == apdm:
+		return likely
+	case filtering == apdm:
+		return unlikely
+	}
+	return notRequired
+}
 
-var (
-	offerTURN  = "Offer TURN all the same: some peer will need it."
-	checkTURN  = "Offer TURN (UDP first, then TCP or TLS) and keep its credentials fresh: calls from here depend on it."
-	mendTURN   = "Mend TURN as its hints say: calls from here depend on it."
-	symmetric  = "direct only to peers without a NAT, or behind one that filters loosely"
-	cannotTell = "Run the test again, or from another network; for a full answer give the server a second address."
-)
+// relay is the verdict that holds whichever of the possible behaviors is the
+// true one: the weaker word of two that agree, unknown where they do not. A
+// symmetric NAT is taken to filter unless something came in unasked for.
+func (f *Family) relay() string {
+	words := map[string]bool{}
+	filters := named(f.Filtering.Possible)
+	if filters == 0 {
+		filters = anyBehavior
+	}
+	for _, m := range []behaviors{eim, adm, apdm} {
+		for _, t := range []behaviors{eim, adm, apdm} {
+			if f.mappings()&m == 0 || filters&t == 0 {
+				continue
+			}
+			words[relayFor(m, t, f.shaky(), f.InboundDisturbs == "yes")] = true
+			if f.NAT == "yes" && (f.InboundDisturbs == Unknown || f.InboundDisturbs == NotTested) {
+				words[relayFor(m, t, f.shaky(), true)] = true
+			}
+		}
+	}
+	direct, relayed := words[notRequired] || words[unlikely], words[likely] || words[required]
+	switch {
+	case direct && relayed || !direct && !relayed:
+		return Unknown
+	case words[unlikely]:
+		return unlikely
+	case direct:
+		return notRequired
+	case words[required] && (!words[likely] || f.mappings()&eim == 0 && filters&apdm != 0):
+		return required
+	}
+	return likely
+}
+
+// shaky says that the NAT did not do the same every time.
+func (f *Family) shaky() bool { return f.Mapping.split || f.Stable == "no" }
+
+// mappings are the mapping behaviors to reckon with.
+func (f *Family) mappings() behaviors {
+	if f.Mapping.Behavior != Unknown {
+		return named([]string{f.Mapping.Behavior})
+	}
+	return named(f.Mapping.Possible)
+}
+
+// filters are the filtering behaviors to reckon with.
+func (f *Family) filters() behaviors { return named(f.Filtering.Possible) }
 
 // judge decides whether one family needs a relay, by mapping and filtering.
 func (f *Family) judge() Verdict {
-	o := f.outcome()
-	v := Verdict{Relay: o.relay, Scope: o.scope, Reason: o.reason, Advice: o.advice, Caveats: slices.Clone(f.Mapping.Caveats)}
+	v := f.words()
+	v.Caveats = append(v.Caveats, f.Mapping.Caveats...)
+	v.Caveats = append(v.Caveats, f.Filtering.Caveats...)
 	switch {
-	case o.relay == Unknown:
+	case v.Relay == Unknown:
 	case f.UDP == "blocked":
 		v.Confidence = 0.95
-	case f.Mapping.Behavior != Unknown:
-		v.Confidence = f.Mapping.Confidence
 	default:
-		v.Confidence = math.Round(60*float64(answered(f.Trials))/float64(len(f.Trials))) / 100
+		if v.Confidence = f.Mapping.Confidence; f.Mapping.Behavior == Unknown {
+			v.Confidence = math.Round(60*float64(answered(f.Trials))/float64(len(f.Trials))) / 100
+		}
+		if f.Filtering.Confidence > 0 {
+			v.Confidence = min(v.Confidence, f.Filtering.Confidence)
+		}
 	}
 	for _, e := range f.Endpoints {
-		if e.Answered == 0 && f.UDP == "partial" && o.relay != Unknown { // else the reason says it
+		if e.Answered == 0 && f.UDP == "partial" && v.Relay != Unknown { // else the reason says it
 			v.Caveats = append(v.Caveats, "no answer from "+e.Endpoint.String())
 		}
 	}
@@ -63,63 +121,6 @@ func (f *Family) local() bool {
 	return len(f.Endpoints) > 0 && !slices.ContainsFunc(f.Endpoints, func(e Endpoint) bool {
 		return public(e.Endpoint.Addr()) && !own(e.Endpoint.Addr())
 	})
-}
-
-func (f *Family) outcome() outcome {
-	open := f.Filtering.Behavior == EndpointIndependent
-	friendly := open || f.Filtering.Behavior == AddressDependent
-	possible := f.Mapping.Possible
-	noneEIM := !slices.Contains(possible, EndpointIndependent)
-	switch {
-	case f.UDP == "not_tested":
-		return outcome{Unknown, "", "Not tested: " + f.Why + ".", cannotTell}
-	case f.UDP == "no_answer":
-		return outcome{Unknown, "", "No UDP packet came back, and nothing else shows whether the server listens there.", "Check the server's UDP ports, and try from another network."}
-	case f.UDP == "blocked":
-		return outcome{
-			required, "no peer is reached directly",
-			"The server answers over TCP, but no UDP packet came back from any of its ports: UDP is blocked on the way, or by the server's own firewall.",
-			"Offer TURN over TCP or TLS. Try from another network to learn which side blocks.",
-		}
-	case f.Mapping.split && 3*f.Mapping.nonEIM >= 2*len(f.Trials):
-		return outcome{required, symmetric, "Most sockets got different public addresses or ports for different destinations, so the address that peers are told does not work.", checkTURN}
-	case f.Mapping.split:
-		return outcome{likely, "direct to some peers, some of the time", "The NAT kept one public address for some sockets and changed it for others, so direct connections come and go.", checkTURN}
-	case f.NAT == "no" && friendly:
-		return outcome{notRequired, "direct to every peer that has UDP", "There is no NAT: the server sees this machine's own address.", offerTURN}
-	case f.NAT == "no":
-		return outcome{
-			unlikely, "direct to most peers; not to those behind a symmetric NAT if a firewall guards this machine",
-			"There is no NAT: the server sees this machine's own address. What a firewall on the way drops was not tested.", offerTURN,
-		}
-	case f.Mapping.Behavior == EndpointIndependent && friendly:
-		return outcome{notRequired, "direct to every peer that has UDP", "The NAT keeps one public address for every destination and lets other peers in through it.", offerTURN}
-	case f.Mapping.Behavior == EndpointIndependent, slices.Equal(possible, []string{EndpointIndependent}):
-		return outcome{
-			unlikely, "direct to most peers; a relay towards those behind a symmetric NAT",
-			"The NAT keeps one public address and port whatever the destination, so the address that peers are told works.", offerTURN,
-		}
-	case noneEIM && len(possible) > 0 && open:
-		return outcome{likely, "direct to some peers", f.changes() + ", but lets anybody in through it.", checkTURN}
-	case noneEIM && len(possible) > 0:
-		return outcome{
-			required, symmetric,
-			f.changes() + " (symmetric), so the address that peers are told does not work.", checkTURN,
-		}
-	case slices.Equal(possible, []string{EndpointIndependent, AddressDependent}):
-		return outcome{
-			unlikely, "direct to most peers, unless the NAT is address-dependent (rare)",
-			"The NAT keeps one public address and port for both ports of the server, as NATs that let peers connect directly do.", offerTURN,
-		}
-	case f.UDP == "partial":
-		ports := f.silent()
-		return outcome{
-			Unknown, "",
-			"No answer came from UDP " + ports + " of the server, and the rest does not show whether the NAT changes its mapping from one port to another.",
-			"Open UDP " + ports + " in the server's firewall and its cloud's, then run the test again. UDP may also be blocked on the way.",
-		}
-	}
-	return outcome{Unknown, "", "Too few answers came back to compare.", cannotTell}
 }
 
 // silent names the ports of the endpoints that no socket got an answer from.
@@ -162,6 +163,7 @@ func (f *Family) changes() string {
 func (r *Report) conclude(v4, v6 observation, httpAnswered bool) {
 	alive := httpAnswered && v4.answers()+v6.answers() == 0
 	r.V4, r.V6 = classify(v4, alive), classify(v6, alive)
+	r.V4.Signature, r.V6.Signature = r.V4.signature("v4"), r.V6.signature("v6")
 	r.Verdict = overall(&r.V4, &r.V6)
 	if v := &r.Verdict; r.TURN.State == "failed" && (v.Relay == likely || v.Relay == required) {
 		v.Advice = mendTURN
@@ -177,7 +179,11 @@ func overall(v4, v6 *Family) Verdict {
 	switch {
 	case v4.UDP == "not_tested" && v6.UDP != "not_tested":
 		v = v6.Verdict
-		v.Caveats = append(slices.Clone(v.Caveats), "this holds for peers with IPv6; IPv4 was not tested: "+v4.Why)
+		beside := "this holds for peers with IPv6; IPv4 was not tested: " + v4.Why
+		if v6.NAT64 == "yes" {
+			beside = "this machine has no IPv4: this holds for peers with IPv4, which are reached through the network's NAT64"
+		}
+		v.Caveats = append(slices.Clone(v.Caveats), beside)
 	case direct && v.Relay != notRequired && v.Relay != unlikely:
 		v.Caveats = append(v.Caveats, "peers that have IPv6 are likely to be reached directly over it")
 	}
