@@ -33,8 +33,22 @@ func (c *Config) protocols(ctx context.Context, wg *sync.WaitGroup, r *Report) {
 		}
 		return
 	}
-	wg.Go(func() { r.NATPMP = c.natPMP(ctx, gateway) })
-	wg.Go(func() { r.PCP = c.pcp(ctx, gateway) })
+	// Both are on one port. A router sends few ICMP errors, and the traces
+	// need some: where the first is refused the second is not tried.
+	refused := make(chan struct{})
+	wg.Go(func() {
+		if r.NATPMP = c.natPMP(ctx, gateway); r.NATPMP == closedPort {
+			close(refused)
+		}
+	})
+	wg.Go(func() {
+		select {
+		case <-refused:
+			r.PCP = closedPort
+		case <-time.After(40 * time.Millisecond):
+			r.PCP = c.pcp(ctx, gateway)
+		}
+	})
 	wg.Go(func() { r.UPnP = c.upnp(ctx, r.Local.Address, gateway) })
 }
 
@@ -70,10 +84,13 @@ func ask(ctx context.Context, conn net.Conn, request []byte, take func([]byte) b
 	return err
 }
 
+// closedPort is what a refusal says.
+var closedPort = Protocol{State: Absent, Why: "nothing listens on port 5351 of the router", Mapping: NotTested}
+
 // silence says what it means that ask failed.
 func silence(err error) Protocol {
 	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) {
-		return Protocol{State: Absent, Why: "nothing listens on port 5351 of the router", Mapping: NotTested}
+		return closedPort
 	}
 	return Protocol{State: Unknown, Why: "no answer", Mapping: NotTested}
 }

@@ -78,7 +78,7 @@ func (c *Config) search(ctx context.Context, local, gateway netip.Addr) (at *url
 		for _, what := range gatewayDevices {
 			_, _ = conn.WriteTo(searchFor(what, everybody), net.UDPAddrFromAddrPort(everybody))
 		}
-		if i == 0 {
+		if i > 0 { // multicasts get lost, and a router sends few ICMP errors
 			to := netip.AddrPortFrom(gateway, everybody.Port())
 			_, _ = conn.WriteTo(searchFor(gatewayDevices[0], to), net.UDPAddrFromAddrPort(to))
 		}
