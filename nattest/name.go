@@ -46,10 +46,10 @@ func (f *Family) signature(family string) string {
 	if f.Mapping.Behavior != Unknown {
 		mapped = []string{f.Mapping.Behavior}
 	}
-	return family + ":" + short(mapped, "M") + "/" + short(f.Filtering.Possible, "F")
+	return family + ":" + abbreviated(mapped, "M") + "/" + abbreviated(f.Filtering.Possible, "F")
 }
 
-func short(possible []string, suffix string) string {
+func abbreviated(possible []string, suffix string) string {
 	if len(possible) == 3 || len(possible) == 0 {
 		return "?"
 	}
