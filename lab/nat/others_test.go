@@ -97,7 +97,7 @@ func TestOtherToolsBesideUs(t *testing.T) {
 		}
 	}
 	if need.Long() {
-		runs = 10
+		runs = 5
 	}
 	table := newGrades()
 	t.Run("topologies", func(t *testing.T) {

@@ -27,7 +27,8 @@ const (
 
 // hosts are the names that a machine of the lab knows.
 const hosts = server + " turn.lab\n" + server2 + " turn.lab\n" + server + " dual.lab\n" + server6 + " dual.lab\n" +
-	server6 + " six.lab\n" + server62 + " six.lab\n" + prefix64 + "::" + server + " nat64.lab\n" + prefix64 + "::" + server2 + " nat64.lab\n"
+	server6 + " six.lab\n" + server62 + " six.lab\n" + prefix64 + "::" + server + " nat64.lab\n" + prefix64 + "::" + server2 + " nat64.lab\n" +
+	secureIP + " secure.lab\n"
 
 // result is what a command said.
 type result struct {
@@ -48,6 +49,16 @@ func turnkey(t *testing.T, h *netns.Host, key string, args ...string) result {
 // turnkeyAtLeisure is turnkey for what takes long by its nature.
 func turnkeyAtLeisure(t *testing.T, h *netns.Host, key string, args ...string) result {
 	t.Helper()
+	var env []string
+	if key != "" {
+		env = append(env, "TURNKEY_API_KEY="+key)
+	}
+	return turnkeyIn(t, h, env, args...)
+}
+
+// turnkeyIn runs the program on h with an environment.
+func turnkeyIn(t *testing.T, h *netns.Host, env []string, args ...string) result {
+	t.Helper()
 	names := filepath.Join(t.TempDir(), "hosts")
 	if err := os.WriteFile(names, []byte(hosts), 0o644); err != nil {
 		t.Fatal(err)
@@ -55,10 +66,7 @@ func turnkeyAtLeisure(t *testing.T, h *netns.Host, key string, args ...string) r
 	// Only this process and its children see the other /etc/hosts.
 	script := `mount --bind "$1" /etc/hosts && shift && exec "$@"`
 	cmd := h.Command(t.Context(), "sh", append([]string{"-c", script, "sh", names, program.Binary(t)}, args...)...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
-	if key != "" {
-		cmd.Env = append(cmd.Env, "TURNKEY_API_KEY="+key)
-	}
+	cmd.Env = append(env, "PATH="+os.Getenv("PATH"))
 	var out, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &stderr
 	begin := time.Now()
