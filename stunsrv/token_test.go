@@ -13,8 +13,10 @@ func TestTokens(t *testing.T) {
 		tokens := NewTokens(2 * time.Minute)
 		token, expires := tokens.Issue()
 		valid := tokens.checker().valid
-		if !valid(token) || !valid(token) {
-			t.Error("a fresh token is refused")
+		for range 2 { // the second check begins where the first ended
+			if !valid(token) {
+				t.Error("a fresh token is refused")
+			}
 		}
 		if again, _ := tokens.Issue(); slices.Equal(again, token) || !valid(again) {
 			t.Error("the next token is refused, or is the same")
