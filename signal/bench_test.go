@@ -25,6 +25,10 @@ func BenchmarkRelay(b *testing.B) {
 		}
 	}
 	a, z := h.sessions["p_a"], h.sessions["p_b"]
+	offer := decoded(b, strings.ReplaceAll(describing(Offer, "p_b", 1), "u1", "x7Gh"))
+	if err := h.receive(a, a.conn, offer); err != nil {
+		b.Fatal(err)
+	}
 	in := []byte(`{"type":"candidate","id":7,"peer":"p_b","candidate":{"candidate":"candidate:1 1 udp 2122260223 192.0.2.1 50000 typ host generation 0 ufrag x7Gh","sdpMid":"0","sdpMLineIndex":0,"usernameFragment":"x7Gh"}}`)
 	for z.out.pop(z.conn, nil) != nil {
 	}

@@ -306,7 +306,7 @@ func TestClientSurvivesARestart(t *testing.T) {
 	down()
 	expectEvent(t, c, "goaway")
 	for _, kind := range []Type{Offer, Note} {
-		if _, err := c.Send(kind, "p_other", map[string]any{"sdp": "v=0", "data": 1}); err != nil {
+		if _, err := c.Send(kind, "p_other", map[string]any{"sdp": sdpOf(Offer, 1), "data": 1}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"net/http"
 
 	"github.com/coder/websocket"
+
+	"turnkey/signal/sdp"
 )
 
 // Error is what a client is told: over the WebSocket as an error message, and
@@ -51,15 +53,21 @@ func (e *Error) answering(id int64) *Error {
 }
 
 // frame is the error as a message to the client.
-func (e *Error) frame() []byte {
+func (e *Error) frame() []byte { return e.message("error") }
+
+// warning is the error as a message to a client whose message was passed on all
+// the same.
+func (e *Error) warning() []byte { return e.message("warning") }
+
+func (e *Error) message(kind string) []byte {
 	return encode(struct {
-		Type    Type   `json:"type"`
+		Type    string `json:"type"`
 		Re      int64  `json:"re,omitempty"`
 		Code    string `json:"code"`
 		Message string `json:"message"`
 		Hint    string `json:"hint,omitempty"`
 		Fatal   bool   `json:"fatal,omitempty"`
-	}{"error", e.re, e.Code, e.Message, e.Hint, e.status != 0})
+	}{kind, e.re, e.Code, e.Message, e.Hint, e.status != 0})
 }
 
 // write answers an HTTP request that gets no WebSocket.
@@ -156,6 +164,65 @@ func errNoOffer() *Error {
 
 func errManyHeld() *Error {
 	return fault("too_many_candidates", "gather fewer: one STUN and one TURN server will do", "an offer that waits may have %d candidates", heldCandidates)
+}
+
+// ofFault is what is wrong with an SDP.
+func ofFault(f *sdp.Fault) *Error { return &Error{Code: f.Code, Message: f.Message, Hint: f.Hint} }
+
+func errEcho(t Type) *Error {
+	return fault("echoed", "send pc.localDescription, not what came from the other side; do not pass your own messages on to yourself",
+		"this %s is the other peer's own, sent back to it", t)
+}
+
+func errGlare(peer string) *Error {
+	return fault("glare", "answer its offer, which is under way to you; then make your own, or ask with offer-request",
+		"%q has offered as well, and its stack cannot take an offer back", peer)
+}
+
+func errNothingToAnswer(peer string) *Error {
+	return fault("answer_without_offer", "answer each offer once, and send the answer to the peer that the offer came from",
+		"%q has made you no offer that is still without an answer", peer)
+}
+
+func errEarly() *Error {
+	return fault("candidate_before_offer", "send the offer or answer first: candidates come after setLocalDescription",
+		"%d candidates wait for a description that does not come", earlyCandidates)
+}
+
+func errStale(ufrag string) *Error {
+	return fault("candidate_stale", "after an ICE restart send the candidates of the new description only", "the candidate belongs to %.64q, which a restart has ended; it was dropped", ufrag)
+}
+
+func errNoSection(n int) *Error {
+	return fault("candidate_no_section", "send event.candidate as it is; it has sdpMid and sdpMLineIndex", "the candidate names none of the %d media sections", n)
+}
+
+func errWrongSection(which string, n int) *Error {
+	return fault("candidate_no_section", "it belongs to another description; send event.candidate as it is", "the description has no media section %.64s, but %d", which, n)
+}
+
+func errCandidateShape(what string) *Error {
+	return fault("bad_field", "send event.candidate of the icecandidate event as it is, or null when gathering ends", "%s", what)
+}
+
+func errNoCandidates() *Error {
+	return fault("no_candidates", "a stack that does not trickle (aiortc) sends its description when gathering is complete; others send each event.candidate",
+		"the offer has no candidate in it and none has come since, so the other side knows no address to connect to")
+}
+
+func errLocalOnly() *Error {
+	return fault("candidates_local_only", "give the RTCPeerConnection the iceServers of welcome, and see that UDP or TCP to them is not blocked: turnkey nattest tells",
+		"all candidates are of the machine or network that they were made in; nobody elsewhere can reach them")
+}
+
+func errNoRelay() *Error {
+	return fault("no_relay_candidate", "is the credential current, and is the TURN server reached from there? turnkey nattest, or the page /nat, tells which step fails",
+		"TURN servers were given, but there is no relay candidate")
+}
+
+func errNobodyOffered(to string) *Error {
+	return fault("nobody_offered", "you are the initiator: call createOffer and send the offer; a stack that only answers needs the other side to begin",
+		"neither you nor %q has sent an offer", to)
 }
 
 func errNotJoined() *Error {

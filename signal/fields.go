@@ -10,6 +10,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"turnkey/signal/sdp"
 )
 
 // fields are the members of a message, their values as they came.
@@ -119,6 +121,13 @@ func (f fields) join(m *Message) (err *Error) {
 	if m.Wait, err = f.flag("wait"); err != nil {
 		return err
 	}
+	if _, ok := f["rollback"]; ok {
+		can, err := f.flag("rollback")
+		if err != nil {
+			return err
+		}
+		m.fixed = !can
+	}
 	return f.update(m)
 }
 
@@ -140,48 +149,28 @@ func (f fields) update(m *Message) (err *Error) {
 	return nil
 }
 
-func (f fields) description() *Error {
+// description reads an SDP, mends what leaves no doubt, and says so.
+func (f fields) description(kind Type) (*sdp.Description, []sdp.Fault, *Error) {
 	raw, ok := f["sdp"]
 	if !ok {
-		return missing("sdp")
+		return nil, nil, missing("sdp")
 	}
-	if raw[0] != '"' {
-		return fault("bad_field", "send the text alone: pc.localDescription.sdp", "sdp is not a string")
+	if raw[0] == '{' { // a description in a description
+		raw = encode(string(raw))
 	}
-	return nil
-}
-
-// candidate checks a candidate and gives the end of candidates one shape,
-// null. An empty candidate that names its media section ends that section
-// alone: browsers send one before the null, other clients stumble over it.
-// Nothing is left to pass on then, and the member is removed.
-func (f fields) candidate() *Error {
-	const hint = "send event.candidate of the icecandidate event as it is, or null when gathering ends"
-	raw, ok := f["candidate"]
-	if !ok {
-		return missing("candidate")
+	var text string
+	if raw[0] != '"' || json.Unmarshal(raw, &text) != nil {
+		return nil, nil, fault("bad_field", "send the text alone: pc.localDescription.sdp", "sdp is not a string")
 	}
-	if s := string(raw); s == "null" || s == `""` {
-		f["candidate"] = json.RawMessage("null")
-		return nil
+	mended, notes := sdp.Mend(text)
+	if mended != text || f["sdp"][0] == '{' {
+		f["sdp"] = encode(mended)
 	}
-	var c fields
-	if raw[0] != '{' || json.Unmarshal(raw, &c) != nil {
-		return fault("bad_field", hint, "candidate is neither an object nor null")
+	d := sdp.Parse(mended)
+	if wrong := d.Check(sdp.Kind(kind)); wrong != nil {
+		return nil, nil, ofFault(wrong)
 	}
-	line, err := c.text("candidate", true)
-	if err != nil {
-		return fault("bad_field", hint, "candidate has no string named candidate in it")
-	}
-	if line != "" {
-		return nil
-	}
-	if c.names("sdpMid") || c.names("sdpMLineIndex") {
-		delete(f, "candidate")
-		return nil
-	}
-	f["candidate"] = json.RawMessage("null")
-	return nil
+	return &d, notes, nil
 }
 
 func (f fields) names(member string) bool {

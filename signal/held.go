@@ -9,19 +9,20 @@ const Next = "next"
 const (
 	heldFor        = 60 * time.Second // for somebody to come
 	heldCandidates = 64               // of one offer
+	heldBytesMost  = 128 << 10        // of it and them
 )
 
 // envelope is an offer with its candidates for somebody who has not come yet.
 type envelope struct {
-	parcels []parcel
-	at      time.Time
-	taker   string // who got it; what follows it goes there, too
+	messages []Message
+	bytes    int
+	at       time.Time
+	taker    string // who got it; what follows it goes there, too
 }
 
 // hold keeps what a peer sends to whoever comes next, or passes it on to who
 // has come by now. The newest offer replaces the one before.
 func (r *room) hold(from string, m Message, now time.Time) ([]delivery, *Error) {
-	p := parcel{relayFrame(m.Type, from, m.body), from, m.ID}
 	e := r.held[from]
 	switch {
 	case !r.waits[from]:
@@ -30,29 +31,35 @@ func (r *room) hold(from string, m Message, now time.Time) ([]delivery, *Error) 
 		if r.held == nil {
 			r.held = map[string]*envelope{}
 		}
-		r.held[from] = &envelope{parcels: []parcel{p}, at: now}
+		r.held[from] = &envelope{messages: []Message{m}, bytes: len(m.body), at: now}
 	case m.Type != Candidate:
 		return nil, errNextTakesOffers(m.Type)
 	case e == nil:
 		return nil, errNoOffer()
 	case e.taker != "" && r.has(e.taker):
-		return []delivery{{e.taker, p}}, nil
-	case len(e.parcels) > heldCandidates:
+		m.Peer = e.taker
+		return r.pass(from, m, now)
+	case len(e.messages) > heldCandidates || e.bytes+len(m.body) > heldBytesMost:
 		return nil, errManyHeld()
 	case e.taker == "":
-		e.parcels = append(e.parcels, p)
+		e.bytes += len(m.body)
+		e.messages = append(e.messages, m)
 	}
 	return nil, nil
 }
 
-// takeHeld returns the offer that waits from a peer, if there is one that is not
-// too old, and remembers who took it.
-func (r *room) takeHeld(from, taker string, now time.Time) []parcel {
+// takeHeld passes the offer that waits from a peer on to taker, if there is one
+// that is not too old.
+func (r *room) takeHeld(from, taker string, now time.Time) (ds []delivery) {
 	e := r.held[from]
 	if e == nil || e.taker != "" || now.Sub(e.at) > heldFor {
 		return nil
 	}
-	parcels := e.parcels
-	e.parcels, e.taker = nil, taker
-	return parcels
+	for _, m := range e.messages {
+		m.Peer = taker
+		more, _ := r.pass(from, m, now) // what is wrong with a candidate is told with later ones
+		ds = append(ds, more...)
+	}
+	e.messages, e.bytes, e.taker = nil, 0, taker
+	return ds
 }

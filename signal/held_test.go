@@ -1,7 +1,6 @@
 package signal
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -9,12 +8,8 @@ import (
 
 func TestOffersWaitForWhoComesNext(t *testing.T) {
 	start := time.Unix(0, 0)
-	offer := func(n int) Message {
-		return Message{Type: Offer, Peer: Next, body: fmt.Appendf(nil, `,"sdp":"%d"`, n)}
-	}
-	candidate := func(n int) Message {
-		return Message{Type: Candidate, Peer: Next, body: fmt.Appendf(nil, `,"candidate":"%d"`, n)}
-	}
+	offer := func(n int) Message { return decoded(t, describing(Offer, Next, n)) }
+	candidate := func(n int) Message { return decoded(t, trickling(Next, n, n)) }
 	for _, tt := range []struct {
 		name  string
 		sends []Message
@@ -22,11 +17,11 @@ func TestOffersWaitForWhoComesNext(t *testing.T) {
 		want  []string // after the welcome
 		code  string   // of the last message sent
 	}{
-		{"an offer and its candidates", []Message{offer(1), candidate(1), candidate(2)}, heldFor,
-			[]string{`b {"type":"offer","peer":"a","sdp":"1"}`, `b {"type":"candidate","peer":"a","candidate":"1"}`, `b {"type":"candidate","peer":"a","candidate":"2"}`,
+		{"an offer and its candidates", []Message{offer(1), candidate(1), candidate(1)}, heldFor,
+			[]string{"b offer 1", "b candidate 1", "b candidate 1",
 				`a {"type":"peer-joined","peer":"b","initiator":true,"polite":true}`}, ""},
 		{"the newest replaces", []Message{offer(1), candidate(1), offer(2)}, 0,
-			[]string{`b {"type":"offer","peer":"a","sdp":"2"}`, `a {"type":"peer-joined","peer":"b","initiator":true,"polite":true}`}, ""},
+			[]string{"b offer 2", `a {"type":"peer-joined","peer":"b","initiator":true,"polite":true}`}, ""},
 		{"not for ever", []Message{offer(1)}, heldFor + 1, []string{`a {"type":"peer-joined","peer":"b","initiator":false,"polite":false}`}, ""},
 		{"a candidate alone", []Message{candidate(1)}, 0, []string{`a {"type":"peer-joined","peer":"b","initiator":false,"polite":false}`}, "candidate_before_offer"},
 		{"something else", []Message{{Type: Note, Peer: Next}}, 0, []string{`a {"type":"peer-joined","peer":"b","initiator":false,"polite":false}`}, "bad_field"},
@@ -51,7 +46,7 @@ func TestOffersWaitForWhoComesNext(t *testing.T) {
 			ds, _ := r.join(peer{id: "b"}, Message{}, "", issued{}, start.Add(tt.after))
 			var got []string
 			for _, d := range ds[1:] {
-				got = append(got, d.to+" "+string(d.frame))
+				got = append(got, d.to+" "+brief(d.frame))
 			}
 			if !slices.Equal(got, tt.want) {
 				t.Errorf("got %q, want %q", got, tt.want)
@@ -74,7 +69,11 @@ func TestWhoTookAnOfferGetsTheRest(t *testing.T) {
 		return ds
 	}
 	send := func(from string, kind Type) ([]delivery, string) {
-		ds, err := r.relay(from, Message{Type: kind, Peer: Next, body: []byte(`,"x":1`)}, now)
+		text := trickling(Next, 1, 1)
+		if kind == Offer {
+			text = describing(Offer, Next, 1)
+		}
+		ds, err := r.relay(from, decoded(t, text), now)
 		return ds, codeOf(err)
 	}
 	join("a", true)

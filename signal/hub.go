@@ -1,6 +1,7 @@
 package signal
 
 import (
+	"bytes"
 	"sync"
 	"time"
 )
@@ -19,11 +20,15 @@ type hub struct {
 func (h *hub) join(s *session, c *conn, m Message, resume string, ice issued) *Error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	ds, err := h.room.join(peer{id: s.id, name: m.Name, meta: m.Meta}, m, resume, ice, time.Now())
+	ds, err := h.room.join(peer{id: s.id, name: m.Name, meta: m.Meta, noRollback: m.fixed}, m, resume, ice, time.Now())
 	if err != nil {
 		return err
 	}
 	h.sessions[s.id] = s
+	h.room.relays = bytes.Contains(ice.Servers, []byte(`"turn`))
+	for _, p := range h.room.peers[:len(h.room.peers)-1] {
+		h.remind(s.id, p.id)
+	}
 	s.conn, s.out.owner, s.last = c, c, m.ID
 	c.session.Store(s)
 	c.out.push(ds[0].frame) // the welcome, which comes before all that is numbered
@@ -56,7 +61,25 @@ func (h *hub) receive(s *session, c *conn, m Message) *Error {
 	}
 	ds, err := h.room.relay(s.id, m, time.Now())
 	h.deliver(ds)
+	if m.Type == Offer && err == nil {
+		h.remind(s.id, m.Peer)
+	}
 	return err
+}
+
+// quietAfter is how long two peers may say nothing that leads to a connection.
+const quietAfter = 10 * time.Second
+
+// remind tells from after a while, if it should have offered to the other peer or
+// sent candidates by then.
+func (h *hub) remind(from, to string) {
+	time.AfterFunc(quietAfter, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if e := h.room.quiet(from, to); e != nil {
+			h.deliver([]delivery{{from, parcel{frame: e.warning()}}})
+		}
+	})
 }
 
 // resume gives the session the socket c, which is told so first, and returns
@@ -160,7 +183,7 @@ func (h *hub) deliver(ds []delivery) {
 		d := ds[0]
 		ds = ds[1:]
 		s := h.sessions[d.to]
-		if s == nil || s.out.push(d.parcel) {
+		if s == nil || s.gone() || s.out.push(d.parcel) {
 			continue
 		}
 		s.ended = true

@@ -3,6 +3,8 @@ package signal
 import (
 	"encoding/json"
 	"regexp"
+
+	"turnkey/signal/sdp"
 )
 
 // Limits of one message.
@@ -49,11 +51,16 @@ type Message struct {
 	Meta  json.RawMessage // a JSON object of at most 1024 bytes, or nil
 	Keep  bool            // of Join: the peer may resume
 	Wait  bool            // of Join: it may send to Next
+	fixed bool            // of Join: its stack cannot take an offer back
 	named bool            // Name was given
 
 	// Of Resume and Ack.
 	Resume string // the token from welcome
 	Seq    int64  // the number of the newest message received, 0 = none
+
+	desc      *sdp.Description // of Offer and Answer
+	notes     []sdp.Fault      // what was mended in it
+	candidate *iceCandidate    // of Candidate
 
 	// body holds what a relayed message carries, as JSON members that begin
 	// with a comma, each value as it came. It is nil if there is nothing to
@@ -101,24 +108,13 @@ func decode(b []byte) (m Message, _ *Error) {
 	case Ack:
 		m.Seq, err = f.number("seq", true)
 		return m, err
-	case Restart, Request:
 	case Bye:
 		if f["peer"] == nil {
 			return m, nil
 		}
-	case Offer, Answer:
-		err = f.description()
-	case Candidate:
-		err = f.candidate()
-	case Note:
-		if f["data"] == nil {
-			err = missing("data")
-		}
+	case Offer, Answer, Candidate, Note, Restart, Request:
 	default:
 		return m, unknown(kind)
-	}
-	if err != nil {
-		return m, err
 	}
 	if m.Peer, err = f.text("peer", true); err != nil {
 		return m, err
@@ -126,8 +122,18 @@ func decode(b []byte) (m Message, _ *Error) {
 	if m.Peer == Everyone && m.Type != Note {
 		return m, fault("bad_field", "send one to each peer", "%s goes to one peer; only message goes to \"*\"", m.Type)
 	}
-	if m.Type == Candidate && f["candidate"] == nil {
-		return m, nil
+	switch m.Type {
+	case Offer, Answer:
+		m.desc, m.notes, err = f.description(m.Type)
+	case Candidate:
+		m.candidate, err = f.candidate()
+	case Note:
+		if f["data"] == nil {
+			err = missing("data")
+		}
+	}
+	if err != nil || m.Type == Candidate && f["candidate"] == nil {
+		return m, err
 	}
 	m.body = f.body()
 	return m, nil

@@ -7,11 +7,17 @@ import (
 )
 
 func TestDecodeAccepts(t *testing.T) {
+	const line = "candidate:1 1 udp 1 192.0.2.1 5000 typ host"
+	good := string(encode(sdpOf(Offer, 1)))
 	for _, tt := range []struct{ name, in, body string }{
-		{"offer", `{"type":"offer","id":7,"peer":"p_b","sdp":"v=0"}`, `,"sdp":"v=0"`},
-		{"unknown members pass, the server's own do not", `{"type":"answer","peer":"p_b","sdp":"v=0","z":[1, 2],"a":{"b":1.50},"seq":9,"re":3}`, `,"a":{"b":1.50},"sdp":"v=0","z":[1, 2]`},
+		{"offer", describing(Offer, "p_b", 1), `,"sdp":` + good},
+		{"a description in the description", `{"type":"offer","peer":"p_b","sdp":{"type":"offer","sdp":` + good + `}}`, `,"sdp":` + good},
+		{"unknown members pass, the server's own do not", `{"type":"message","peer":"p_b","data":1,"z":[1, 2],"a":{"b":1.50},"seq":9,"re":3}`, `,"a":{"b":1.50},"data":1,"z":[1, 2]`},
 		{"the last of two members counts", `{"type":"message","peer":"p_a","peer":"p_b","data":1,"data":2}`, `,"data":2`},
-		{"candidate as it came", `{"type":"candidate","peer":"p_b","candidate":{"candidate":"candidate:1","x":null,"sdpMid":"0"}}`, `,"candidate":{"candidate":"candidate:1","x":null,"sdpMid":"0"}`},
+		{"candidate", `{"type":"candidate","peer":"p_b","candidate":{"x":null,"sdpMid":"0","candidate":"` + line + `"}}`, `,"candidate":{"candidate":"` + line + `","sdpMid":"0","x":null}`},
+		{"candidate without its prefix", `{"type":"candidate","peer":"p_b","candidate":{"sdpMid":"0","candidate":"` + line[10:] + `"}}`, `,"candidate":{"candidate":"` + line + `","sdpMid":"0"}`},
+		{"candidate beside its section", `{"type":"candidate","peer":"p_b","candidate":"` + line + `","sdpMid":"0","sdpMLineIndex":0}`, `,"candidate":{"candidate":"` + line + `","sdpMLineIndex":0,"sdpMid":"0"}`},
+		{"candidate in aiortc's names", `{"type":"candidate","peer":"p_b","candidate":{"candidate":"` + line + `","id":"0","label":0}}`, `,"candidate":{"candidate":"` + line + `","sdpMLineIndex":0,"sdpMid":"0"}`},
 		{"end of candidates", `{"type":"candidate","peer":"p_b","candidate":null}`, `,"candidate":null`},
 		{"empty string is the end", `{"type":"candidate","peer":"p_b","candidate":""}`, `,"candidate":null`},
 		{"empty candidate without a section is the end", `{"type":"candidate","peer":"p_b","candidate":{"candidate":"","sdpMid":null}}`, `,"candidate":null`},
@@ -76,7 +82,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"meta no object", `{"id":1,"type":"join","room":"a","meta":[]}`, "bad_field", 1},
 		{"meta too large", `{"id":1,"type":"join","room":"a","meta":{"a":"` + strings.Repeat("x", maxMeta) + `"}}`, "bad_field", 1},
 		{"offer without sdp", `{"id":1,"type":"offer","peer":"p"}`, "missing_field", 1},
-		{"sdp an object", `{"id":1,"type":"offer","peer":"p","sdp":{"type":"offer","sdp":""}}`, "bad_field", 1},
+		{"sdp an object", `{"id":1,"type":"offer","peer":"p","sdp":{"type":"offer","sdp":""}}`, "sdp_invalid", 1},
 		{"offer to nobody", `{"id":1,"type":"offer","sdp":"v=0"}`, "missing_field", 1},
 		{"offer to all", `{"id":1,"type":"offer","peer":"*","sdp":"v=0"}`, "bad_field", 1},
 		{"bye to all", `{"id":1,"type":"bye","peer":"*"}`, "bad_field", 1},
@@ -84,6 +90,13 @@ func TestDecodeRefuses(t *testing.T) {
 		{"candidate missing", `{"id":1,"type":"candidate","peer":"p"}`, "missing_field", 1},
 		{"candidate a string", `{"id":1,"type":"candidate","peer":"p","candidate":"candidate:1"}`, "bad_field", 1},
 		{"candidate without its string", `{"id":1,"type":"candidate","peer":"p","candidate":{"sdpMid":"0"}}`, "bad_field", 1},
+		{"candidate that is none", `{"id":1,"type":"candidate","peer":"p","candidate":{"candidate":"candidate:1","sdpMid":"0"}}`, "bad_field", 1},
+		{"candidate of a section that is no number", `{"id":1,"type":"candidate","peer":"p","candidate":{"candidate":"1 1 udp 1 ::1 1 typ host","sdpMLineIndex":"0"}}`, "bad_field", 1},
+		{"sdp without a fingerprint", `{"id":1,"type":"offer","peer":"p","sdp":"v=0\nm=audio 9\na=ice-ufrag:a\na=ice-pwd:b\n"}`, "sdp_no_fingerprint", 1},
+		{"resume without a token", `{"id":1,"type":"resume"}`, "missing_field", 1},
+		{"resume after less than nothing", `{"id":1,"type":"resume","resume":"r","seq":-1}`, "bad_field", 1},
+		{"ack of nothing", `{"id":1,"type":"ack"}`, "missing_field", 1},
+		{"a flag that is none", `{"id":1,"type":"join","room":"r","resume":1}`, "bad_field", 1},
 		{"message without data", `{"id":1,"type":"message","peer":"p"}`, "missing_field", 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

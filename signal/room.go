@@ -19,6 +19,10 @@ type room struct {
 
 	waits map[string]bool      // peers that may send to whoever comes next
 	held  map[string]*envelope // what they have sent, by sender
+
+	dialogs map[[2]string]*dialog // by sender and receiver
+	relays  bool                  // peers are given TURN servers
+	talks   bool                  // peers send each other messages of their own, and may want no more
 }
 
 type peer struct {
@@ -26,6 +30,8 @@ type peer struct {
 	name string
 	meta json.RawMessage
 	away bool // it has no socket and may come back
+
+	noRollback bool // it cannot take an offer back
 }
 
 // delivery is a message for one peer. Several may share the frame.
@@ -55,16 +61,15 @@ func (r *room) join(p peer, m Message, resume string, ice issued, now time.Time)
 	}
 	present := make([]peerEntry, 0, len(r.peers))
 	var told, offers []delivery
-	for _, q := range r.peers {
+	before := r.peers
+	r.peers = append(r.peers, p)
+	for _, q := range before {
 		held := r.takeHeld(q.id, p.id, now)
-		for _, h := range held {
-			offers = append(offers, delivery{p.id, h})
-		}
+		offers = append(offers, held...)
 		offered := len(held) > 0
 		present = append(present, peerEntry{q.id, q.name, q.meta, q.away, !offered, !offered})
 		told = append(told, delivery{q.id, parcel{frame: joinedFrame(p, offered)}})
 	}
-	r.peers = append(r.peers, p)
 	if m.Wait {
 		if r.waits == nil {
 			r.waits = map[string]bool{}
@@ -80,6 +85,15 @@ func (r *room) relay(from string, m Message, now time.Time) ([]delivery, *Error)
 	if !r.has(from) {
 		return nil, errNotJoined()
 	}
+	ds, err := r.pass(from, m, now)
+	for _, n := range m.notes {
+		ds = append(ds, delivery{from, parcel{frame: ofFault(&n).answering(m.ID).warning()}})
+	}
+	return ds, err
+}
+
+// pass decides who gets a message.
+func (r *room) pass(from string, m Message, now time.Time) ([]delivery, *Error) {
 	if m.Peer == Next {
 		return r.hold(from, m, now)
 	}
@@ -89,7 +103,22 @@ func (r *room) relay(from string, m Message, now time.Time) ([]delivery, *Error)
 	if m.body == nil && m.Type == Candidate {
 		return nil, nil
 	}
+	switch m.Type {
+	case Offer, Answer:
+		return r.describe(from, m)
+	case Candidate:
+		ds, warn, err := r.trickle(from, m)
+		if warn != nil {
+			ds = append(ds, delivery{from, parcel{frame: warn.answering(m.ID).warning()}})
+		}
+		return ds, err
+	case Bye:
+		r.forgetDialogs(from, m.Peer)
+	}
 	p := parcel{relayFrame(m.Type, from, m.body), from, m.ID}
+	if m.Type == Note {
+		r.talks = true
+	}
 	if m.Peer == Everyone {
 		return r.toOthers(from, p), nil
 	}
@@ -133,7 +162,13 @@ func (r *room) leave(id string, why reason) []delivery {
 	r.peers = slices.DeleteFunc(r.peers, func(p peer) bool { return p.id == id })
 	delete(r.waits, id)
 	delete(r.held, id)
+	r.forgetDialogs(id, "")
 	return r.toOthers(id, parcel{frame: leftFrame(id, why)})
+}
+
+// peer returns a peer that is in the room.
+func (r *room) peer(id string) *peer {
+	return &r.peers[slices.IndexFunc(r.peers, func(p peer) bool { return p.id == id })]
 }
 
 func (r *room) has(id string) bool {

@@ -18,7 +18,7 @@ func newRoom(max int, ids ...string) *room {
 }
 
 func TestRoomDelivers(t *testing.T) {
-	offer := Message{Type: Offer, Peer: "b", body: []byte(`,"sdp":"v=0"`)}
+	offer := decoded(t, describing(Offer, "b", 1))
 	note := Message{Type: Note, Peer: Everyone, body: []byte(`,"data":1`)}
 	for _, tt := range []struct {
 		name string
@@ -27,7 +27,7 @@ func TestRoomDelivers(t *testing.T) {
 		code string
 	}{
 		{"an offer goes to the peer named", func(r *room) ([]delivery, *Error) { return r.relay("a", offer, time.Time{}) },
-			[]string{`b {"type":"offer","peer":"a","sdp":"v=0"}`}, ""},
+			[]string{"b offer 1"}, ""},
 		{"a message to all goes to the others", func(r *room) ([]delivery, *Error) { return r.relay("b", note, time.Time{}) },
 			[]string{`a {"type":"message","peer":"b","data":1}`, `c {"type":"message","peer":"b","data":1}`}, ""},
 		{"nothing goes to oneself", func(r *room) ([]delivery, *Error) { return r.relay("b", offer, time.Time{}) }, nil, "peer_not_found"},
@@ -36,18 +36,20 @@ func TestRoomDelivers(t *testing.T) {
 		}, nil, "peer_not_found"},
 		{"nothing comes from who is not there", func(r *room) ([]delivery, *Error) { return r.relay("x", offer, time.Time{}) }, nil, "not_joined"},
 		{"an empty candidate goes nowhere", func(r *room) ([]delivery, *Error) {
-			return r.relay("a", Message{Type: Candidate, Peer: "b"}, time.Time{})
+			return r.relay("a", decoded(t, `{"type":"candidate","peer":"b","candidate":{"candidate":"","sdpMid":"0"}}`), time.Time{})
 		}, nil, ""},
 		{"the others hear who left and why", func(r *room) ([]delivery, *Error) { return r.leave("b", leftSlow), nil },
 			[]string{`a {"type":"peer-left","peer":"b","reason":"slow"}`, `c {"type":"peer-left","peer":"b","reason":"slow"}`}, ""},
 		{"who is not there does not leave", func(r *room) ([]delivery, *Error) { return r.leave("x", leftBye), nil }, nil, ""},
-		{"a full room takes nobody", func(r *room) ([]delivery, *Error) { return r.join(peer{id: "d"}, Message{ID: 1}, "", issued{}, time.Time{}) }, nil, "room_full"},
+		{"a full room takes nobody", func(r *room) ([]delivery, *Error) {
+			return r.join(peer{id: "d"}, Message{ID: 1}, "", issued{}, time.Time{})
+		}, nil, "room_full"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ds, err := tt.do(newRoom(3, "a", "b", "c"))
 			var got []string
 			for _, d := range ds {
-				got = append(got, d.to+" "+string(d.frame))
+				got = append(got, d.to+" "+brief(d.frame))
 			}
 			if !slices.Equal(got, tt.want) {
 				t.Errorf("got %q, want %q", got, tt.want)

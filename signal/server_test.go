@@ -16,12 +16,16 @@ func TestTwoPeersExchangeEverythingInOrder(t *testing.T) {
 	anna, bob, carol := enter(t, url, "r"), enter(t, url, "r"), enter(t, url, "other")
 	anna.expect("peer-joined")
 	var want []string
-	for i := range 50 {
-		for _, body := range []string{`"type":"offer","sdp":"v=0\r\n%d"`, `"type":"answer","sdp":"v=0\r\n%d","x":{"y":[1]}`,
-			`"type":"candidate","candidate":{"candidate":"candidate:%d","sdpMid":"0","z":1}`} {
-			body = fmt.Sprintf(body, i)
-			bob.send(`{` + body + `,"peer":"` + anna.id + `"}`)
-			want = append(want, `{`+body+`,"peer":"`+bob.id+`"}`)
+	for range 50 {
+		for _, of := range []func(peer string) string{
+			func(peer string) string { return describing(Offer, peer, 1) },
+			func(peer string) string { return trickling(peer, 1, 1000+len(want)) },
+			func(peer string) string {
+				return fmt.Sprintf(`{"type":"message","peer":%q,"data":%d,"x":{"y":[1]}}`, peer, len(want))
+			},
+		} {
+			bob.send(of(anna.id))
+			want = append(want, of(bob.id))
 		}
 	}
 	for _, w := range want {
@@ -30,7 +34,7 @@ func TestTwoPeersExchangeEverythingInOrder(t *testing.T) {
 			t.Fatalf("got %s %v, want %s", b, err, w)
 		}
 	}
-	carol.send(`{"type":"offer","id":1,"peer":"` + anna.id + `","sdp":"v=0"}`)
+	carol.send(describing(Offer, anna.id, 2))
 	carol.refused("peer_not_found", 0)
 	_ = anna.ws.Close(websocket.StatusNormalClosure, "")
 	if m := bob.expect("peer-left"); m["peer"] != anna.id || m["reason"] != "closed" {

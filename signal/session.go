@@ -46,6 +46,10 @@ func keyOf(token string) sessionKey { return sha256.Sum256([]byte(token)) }
 
 func (s *session) resumable() bool { return s.out.keeps }
 
+// gone says that the session's only socket is about to be closed. The caller
+// holds the hub's lock.
+func (s *session) gone() bool { return !s.resumable() && s.conn.ended.Load() }
+
 // push sends a message of the server to the peer. It reports whether it fitted.
 func (s *session) push(frame []byte) bool { return s.out.push(parcel{frame: frame}) }
 

@@ -1,0 +1,179 @@
+package signal
+
+import (
+	"slices"
+
+	"turnkey/signal/sdp"
+)
+
+// What may wait for its description, from one peer to another.
+const (
+	earlyCandidates = 64
+	earlyBytes      = 64 << 10
+)
+
+// dialog is what one peer has told another about a connection, as far as it
+// tells right from wrong.
+type dialog struct {
+	desc     *sdp.Description // the newest
+	offering bool             // it is an offer that has no answer yet
+	before   []string         // username fragments of the generations before it
+	early    []early          // candidates whose description has not come
+	bytes    int              // in early
+	sent     candidates
+}
+
+// early is a candidate that came before its description.
+type early struct {
+	ufrag string
+	parcel
+}
+
+// candidates counts those of the newest generation.
+type candidates struct {
+	all, local, relay int
+	over              bool // the end was said
+}
+
+// dialog returns what from has told to.
+func (r *room) dialog(from, to string) *dialog {
+	k := [2]string{from, to}
+	d := r.dialogs[k]
+	if d == nil {
+		if r.dialogs == nil {
+			r.dialogs = map[[2]string]*dialog{}
+		}
+		d = new(dialog)
+		r.dialogs[k] = d
+	}
+	return d
+}
+
+// forgetDialogs ends what a peer has with another, or with all (to = "").
+func (r *room) forgetDialogs(id, to string) {
+	for k := range r.dialogs {
+		if k[0] == id && (to == "" || k[1] == to) || k[1] == id && (to == "" || k[0] == to) {
+			delete(r.dialogs, k)
+		}
+	}
+}
+
+// describe passes on an offer or an answer, if it can lead to a connection, and
+// the candidates that were waiting for it.
+func (r *room) describe(from string, m Message) ([]delivery, *Error) {
+	mine, theirs := r.dialog(from, m.Peer), r.dialog(m.Peer, from)
+	switch {
+	case theirs.desc != nil && m.desc.Origin == theirs.desc.Origin && slices.Equal(m.desc.Ufrags(), theirs.desc.Ufrags()):
+		return nil, errEcho(m.Type)
+	case m.Type == Offer && theirs.offering && r.peer(m.Peer).noRollback:
+		return nil, errGlare(m.Peer)
+	case m.Type == Answer && !theirs.offering:
+		return nil, errNothingToAnswer(m.Peer)
+	case m.Type == Answer:
+		if f := m.desc.Answers(*theirs.desc); f != nil {
+			return nil, ofFault(f)
+		}
+		theirs.offering, mine.offering = false, false // its own offer, if any, is taken back
+	default:
+		mine.offering = true
+	}
+	ufrags := m.desc.Ufrags()
+	restart := mine.desc != nil && !slices.Equal(mine.desc.Ufrags(), ufrags)
+	if restart {
+		mine.before = append(mine.before, mine.desc.Ufrags()...)
+		mine.before = mine.before[max(0, len(mine.before)-8):]
+	}
+	if restart || mine.desc == nil {
+		mine.sent = candidates{}
+	}
+	for _, c := range m.desc.Candidates {
+		mine.sent.add(c)
+	}
+	mine.sent.over = m.desc.Complete
+	mine.desc = m.desc.Outline()
+	body := m.body
+	if restart {
+		body = append(slices.Clip(body), `,"restart":true`...)
+	}
+	ds := []delivery{{m.Peer, parcel{relayFrame(m.Type, from, body), from, m.ID}}}
+	for _, e := range mine.early {
+		if e.ufrag == "" || slices.Contains(ufrags, e.ufrag) {
+			ds = append(ds, delivery{m.Peer, e.parcel})
+		}
+	}
+	mine.early, mine.bytes = nil, 0
+	return ds, nil
+}
+
+// trickle passes on a candidate or the end of them: to the description that it
+// belongs to, or not at all.
+func (r *room) trickle(from string, m Message) (ds []delivery, warn *Error, _ *Error) {
+	d, c := r.dialog(from, m.Peer), m.candidate
+	known := d.desc != nil && (c.ufrag == "" || slices.Contains(d.desc.Ufrags(), c.ufrag))
+	switch {
+	case slices.Contains(d.before, c.ufrag) && c.ufrag != "" && !known:
+		return nil, errStale(c.ufrag), nil
+	case !known && (len(d.early) >= earlyCandidates || d.bytes+len(m.body) > earlyBytes):
+		return nil, nil, errEarly()
+	case !known:
+		d.bytes += len(m.body)
+		d.early = append(d.early, early{c.ufrag, parcel{relayFrame(m.Type, from, m.body), from, m.ID}})
+		return nil, nil, nil
+	case c.end:
+		d.sent.over = true
+		return []delivery{{m.Peer, parcel{relayFrame(m.Type, from, endOf(d.desc, m)), from, m.ID}}}, d.sent.judge(r.relays), nil
+	}
+	if err := c.place(d.desc); err != nil {
+		return nil, nil, err
+	}
+	d.sent.add(c.Candidate)
+	return []delivery{{m.Peer, parcel{relayFrame(m.Type, from, c.filled(m)), from, m.ID}}}, nil, nil
+}
+
+// endOf names the generation of ICE whose candidates end (RFC 8838 section 9).
+func endOf(d *sdp.Description, m Message) []byte {
+	if ufrags := d.Ufrags(); m.candidate.ufrag == "" && len(ufrags) == 1 {
+		return append(slices.Clip(m.body), append([]byte(`,"usernameFragment":`), encode(ufrags[0])...)...)
+	}
+	return m.body
+}
+
+func (c *candidates) add(one sdp.Candidate) {
+	c.all++
+	if one.Local() {
+		c.local++
+	}
+	if one.Type == "relay" {
+		c.relay++
+	}
+}
+
+// judge says what follows from the candidates when all are known. relays says
+// that the peer was given TURN servers.
+func (c *candidates) judge(relays bool) *Error {
+	switch {
+	case c.all == 0:
+		return errNoCandidates()
+	case c.all == c.local:
+		return errLocalOnly()
+	case relays && c.relay == 0:
+		return errNoRelay()
+	}
+	return nil
+}
+
+// quiet returns what to tell from, some time after it has offered to another
+// peer, or should have.
+func (r *room) quiet(from, to string) *Error {
+	mine, theirs := r.dialogs[[2]string{from, to}], r.dialogs[[2]string{to, from}]
+	if !r.has(from) || !r.has(to) {
+		return nil
+	}
+	switch {
+	case !r.talks && (mine == nil || mine.desc == nil) && (theirs == nil || theirs.desc == nil):
+		return errNobodyOffered(to)
+	case mine != nil && mine.offering && mine.sent.all == 0 && !mine.sent.over:
+		return errNoCandidates()
+	}
+	return nil
+}
