@@ -168,7 +168,7 @@ func stream(ctx context.Context, pair [2]*allocation, count int, every time.Dura
 				have++
 			}
 			mu.Unlock()
-		} else if !timedOut(err) || now.After(end.Add(tail)) {
+		} else if !timedOut(err) || !now.Before(end.Add(tail)) {
 			break
 		}
 	}
@@ -206,5 +206,10 @@ func tryPath(ctx context.Context, pair [2]*allocation, loss float64) []Datagram 
 		}
 		return !slices.ContainsFunc(sizes[:], func(d Datagram) bool { return d.State == "failed" })
 	})
+	for i := len(sizes) - 1; i > 0; i-- { // where one passes, so does every shorter one
+		if sizes[i].State == "ok" && sizes[i-1].State == "failed" {
+			sizes[i-1].State = "ok"
+		}
+	}
 	return slices.DeleteFunc(slices.Clone(sizes[:]), func(d Datagram) bool { return d.State == "failed" && loss > 0.1 })
 }
