@@ -13,7 +13,7 @@ func TestCheckMeasures(t *testing.T) {
 	n := 0
 	channels := func(c vnet.Chunk) bool { // to the server
 		b := c.UserData()
-		return len(b) > 4 && b[0] == 0x40 && strings.HasPrefix(c.DestinationAddr().String(), serverA+":")
+		return len(b) > 4 && b[0] == 0x40 && !strings.HasPrefix(c.SourceAddr().String(), serverA+":")
 	}
 	for name, tt := range map[string]struct {
 		drop      func(size int) bool // of ChannelData
