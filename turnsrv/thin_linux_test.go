@@ -62,8 +62,13 @@ func TestThinSocketWaits(t *testing.T) {
 		if _, err := from.WriteToUDPAddrPort([]byte(want), to); err != nil {
 			t.Fatal(err)
 		}
-		if got := <-got; got != want {
-			t.Errorf("got %q, want %q", got, want)
+		select {
+		case got := <-got:
+			if got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		case err := <-failed:
+			t.Fatalf("got %v, want %q", err, want)
 		}
 	}
 	s.Close()
