@@ -63,16 +63,18 @@ func table(chain string) string { return "table ip nat {\n" + chain + "\n}\n" }
 // have to agree.
 type verdicts struct {
 	Verdict struct{ Relay, Reason string }
-	V4      struct {
-		UDP, NAT  string
-		Mapping   struct{ Behavior string }
-		Filtering struct{ Behavior string }
-		Disturbs  string `json:"inbound_disturbs"`
-	}
-	TURN struct {
+	V4, V6  natFamily
+	TURN    struct {
 		State string
 		URLs  []struct{ URL, State, Failed, Reason string }
 	}
+}
+
+type natFamily struct {
+	UDP, NAT  string
+	Mapping   struct{ Behavior string }
+	Filtering struct{ Behavior string }
+	Disturbs  string `json:"inbound_disturbs"`
 }
 
 type natResult struct {
@@ -83,6 +85,7 @@ type natResult struct {
 	Took           int
 	Errors         []string
 	Copied         string
+	Asked          string // what the page said before it got a key
 }
 
 // natWorld is an internet with a server of two addresses on it.
@@ -91,16 +94,16 @@ type natWorld struct {
 	last int
 }
 
-func newNATWorld(t *testing.T) *natWorld {
+func newNATWorld(t *testing.T, env ...string) *natWorld {
 	t.Helper()
 	n := netns.New(t)
 	w := &natWorld{wan: n.Switch("wan"), last: 100}
 	h := n.Host("server")
 	h.Join(w.wan, "eth0", server+"/24", server2+"/24")
-	program.Start(t, program.Config{Host: h, HTTP: server + ":8080", Env: []string{
+	program.Start(t, program.Config{Host: h, HTTP: server + ":8080", Env: append([]string{
 		"TURNKEY_HTTP=" + server + ":8080", "TURNKEY_PUBLIC_IP=" + server, "TURNKEY_LISTEN=" + server + "," + server2,
 		"TURNKEY_SECRET=a-secret-of-the-browser-lab", "TURNKEY_AUTH=open", "TURNKEY_ALLOW_PEERS=203.0.113.0/24",
-	}})
+	}, env...)})
 	return w
 }
 
@@ -149,6 +152,78 @@ func TestNATPageAgreesWithTheCommandLine(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A server with one address says less, in a page as on the command line.
+func TestNATPageOfOneAddress(t *testing.T) {
+	w := newNATWorld(t, "TURNKEY_LISTEN="+server)
+	names := []string{"restricted", "symmetric"}
+	if need.Long() {
+		names = append(names, "full cone", "port restricted", "bare masquerade", "address dependent")
+	}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			client := w.client(t, nats[name])
+			want, title := commandLine(t, client)
+			agree(t, natPage(t, client, "chromium"), want, title)
+		})
+	}
+}
+
+// IPv6 behind a router that lets in what was asked for, beside IPv4.
+func TestNATPageOverIPv6(t *testing.T) {
+	const six, six2 = "2001:db8::10", "2001:db8::11"
+	n := netns.New(t)
+	wan, machine, router, client := n.Switch("wan"), n.Host("server"), n.Host("router"), n.Host("client")
+	machine.Join(wan, "eth0", server+"/24", server2+"/24", six+"/64", six2+"/64")
+	router.Join(wan, "wan0", "203.0.113.101/24", "2001:db8::101/64", "fe80::1/64")
+	router.Cable("lan0", client, "eth0")
+	router.Addr("lan0", "192.168.1.1/24", "2001:db8:1::1/64", "fe80::1/64")
+	router.Sysctl("net.ipv4.ip_forward", "1")
+	router.Sysctl("net.ipv6.conf.all.forwarding", "1")
+	client.Addr("eth0", "192.168.1.2/24", "2001:db8:1::2/64")
+	client.Route("default", "via", "192.168.1.1")
+	client.Route("default", "via", "2001:db8:1::1")
+	machine.Route("2001:db8:1::/64", "via", "2001:db8::101")
+	router.NFT(eimPost + dropWAN + "table ip6 wall { chain c { type filter hook forward priority 0; policy drop; ct state established,related accept; iifname \"lan0\" accept; }\n}\n")
+	program.Start(t, program.Config{Host: machine, HTTP: server + ":8080", Env: []string{
+		"TURNKEY_HTTP=" + server + ":8080", "TURNKEY_PUBLIC_IP=" + server, "TURNKEY_LISTEN=" + strings.Join([]string{server, server2, six, six2}, ","),
+		"TURNKEY_SECRET=a-secret-of-the-browser-lab", "TURNKEY_AUTH=open", "TURNKEY_ALLOW_PEERS=203.0.113.0/24",
+	}})
+	browsers := []string{"chromium"}
+	if need.Long() {
+		browsers = append(browsers, "firefox")
+	}
+	for _, name := range browsers {
+		t.Run(name, func(t *testing.T) {
+			got := natPage(t, client, name)
+			for _, s := range got.Steps {
+				t.Logf("%s: %s", s[0], s[1])
+			}
+			six := got.Report.V6
+			if six.UDP != "ok" || six.NAT == "yes" || six.Mapping.Behavior != "endpoint-independent" || six.Filtering.Behavior != "address-and-port-dependent" {
+				t.Errorf("got IPv6 %+v, want no NAT and a firewall that lets in what was asked for", six)
+			}
+		})
+	}
+}
+
+// Who may not have credentials may not run the test, and the page says what to
+// do; the key is entered by keyboard.
+func TestNATPageAsksForAKey(t *testing.T) {
+	const key = "a-key-of-the-browser-lab"
+	w := newNATWorld(t, "TURNKEY_AUTH=key", "TURNKEY_API_KEY="+key)
+	var got natResult
+	Run(t, w.client(t, ""), "nat-page.mjs", map[string]any{"url": "http://" + server + ":8080/nat", "browser": "chromium", "key": key}, &got)
+	if got.Error != "" || got.Problem != "" {
+		t.Fatalf("the browser reports: %s%s", got.Error, got.Problem)
+	}
+	if !strings.Contains(got.Asked, "TURNKEY_API_KEY") || !strings.Contains(got.Asked, "auth_required") {
+		t.Errorf("without a key the page says %q, want auth_required and TURNKEY_API_KEY in it", got.Asked)
+	}
+	if got.Report.TURN.State != "ok" {
+		t.Errorf("with the key TURN is %q, want ok", got.Report.TURN.State)
 	}
 }
 

@@ -140,7 +140,6 @@ func (v *session) verified(seen []turnSeen) []nattest.URLReport {
 	out := make([]nattest.URLReport, 0, len(v.urls))
 	for _, url := range v.urls {
 		u := nattest.URLReport{URL: url, State: nattest.NotTested, Stages: []nattest.Stage{}, Reason: "the page did not test it"}
-		u.Loops.RelayToRelay.State, u.Loops.SocketToRelay.State = nattest.NotTested, nattest.NotTested
 		for _, t := range seen {
 			if t.URL == url && len(t.Stages) > 0 {
 				u = v.verifiedURL(t)
@@ -153,7 +152,6 @@ func (v *session) verified(seen []turnSeen) []nattest.URLReport {
 
 func (v *session) verifiedURL(t turnSeen) nattest.URLReport {
 	u := nattest.URLReport{URL: t.URL, State: "ok", Stages: []nattest.Stage{}, RTTMS: t.RTTMS}
-	u.Loops.SocketToRelay = nattest.LoopReport{State: nattest.NotTested, Why: "a browser has no UDP sockets"}
 	for _, s := range t.Stages {
 		stage := nattest.Stage{Name: s.Name, State: "ok", MS: s.MS}
 		if !s.OK && u.State == "ok" {
@@ -163,7 +161,6 @@ func (v *session) verifiedURL(t turnSeen) nattest.URLReport {
 		}
 		u.Stages = append(u.Stages, stage)
 	}
-	u.Loops.RelayToRelay = nattest.LoopReport{State: u.State, Why: u.Reason, RTTMS: u.RTTMS}
 	return u
 }
 

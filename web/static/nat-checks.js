@@ -10,12 +10,13 @@ const patience = 1500; // ms, for an answered check
 /**
  * @param {RTCIceServer} server  TURN over UDP at the server's first address
  * @param {(path: string, body?: object) => Promise<object>} post
- * @returns {Promise<{rounds?: object, local?: string, skipped?: string}>}
+ * @returns {Promise<{rounds?: object, both?: boolean, local?: string, skipped?: string}>}
  */
 export async function filtering(server, post) {
   const pc = new RTCPeerConnection({ iceServers: [server] });
   try {
-    const allocated = relayCandidate(pc);
+    const order = [];
+    const allocated = relayCandidate(pc, order);
     await offer(pc);
     if (!(await Promise.race([allocated, pause(limit)]))) return { skipped: "no way to the server's TURN over UDP" };
     const { sdp } = pc.localDescription;
@@ -25,16 +26,17 @@ export async function filtering(server, post) {
     const { candidates, rounds } = await post("rounds");
     await send(pc, candidates);
     await post("disturb");
-    return { rounds, local: await localType(pc) };
+    return { rounds, both: candidates.length > 1, local: await localType(pc, order) };
   } finally {
     pc.close();
   }
 }
 
-// relayCandidate resolves to whether there is one.
-function relayCandidate(pc) {
+// relayCandidate resolves to whether there is one, and notes the types in order.
+function relayCandidate(pc, order) {
   return new Promise((resolve) => {
     pc.addEventListener("icecandidate", ({ candidate }) => {
+      order.push(candidate?.type);
       if (!candidate) resolve(false);
       else if (candidate.type === "relay") resolve(true);
     });
@@ -43,12 +45,17 @@ function relayCandidate(pc) {
 
 // localType is the type of the local candidate of a pair whose check was
 // answered: host where the address that the server saw is this device's own.
-// Browsers keep that address for themselves, but not this.
-async function localType(pc) {
+// Browsers keep that address for themselves, but not this. Chromium names the
+// first candidate with that address, so srflx says something only if every host
+// candidate was there before.
+async function localType(pc, order) {
+  const early = order.lastIndexOf("host") < order.indexOf("srflx");
   for (const end = performance.now() + patience; performance.now() < end; await pause(20)) {
     const stats = await pc.getStats();
     for (const pair of stats.values()) {
-      if (pair.type === "candidate-pair" && pair.state === "succeeded") return stats.get(pair.localCandidateId)?.candidateType;
+      if (pair.type !== "candidate-pair" || pair.state !== "succeeded") continue;
+      const type = stats.get(pair.localCandidateId)?.candidateType;
+      return type === "srflx" && !early ? undefined : type;
     }
   }
   return undefined;

@@ -28,7 +28,8 @@ export async function gather(iceServers, delay = 0) {
         return;
       }
       const { type, protocol, address, port } = candidate;
-      if (protocol === "udp" && seen[type]?.length < 32) seen[type].push({ address, port });
+      const bare = address?.replace(/^\[(.*)\]$/, "$1"); // Chromium writes IPv6 in brackets
+      if (bare && protocol === "udp" && seen[type]?.length < 32) seen[type].push({ address: bare, port });
     });
   }).then(() => { seen.complete = true; });
   try {

@@ -81,11 +81,12 @@ function found({ srflx, complete }) {
   return [complete ? "ok" : "warn", list.join(", ") + (complete ? "" : " (some endpoints are silent)")];
 }
 
-function passed({ skipped, rounds }) {
+function passed({ skipped, rounds, both }) {
   if (skipped) return ["warn", skipped];
   const { sent, control_ok, changed_port_ok, changed_both_ok } = rounds;
   if (!sent) return ["warn", "the way for a control did not open"];
-  return ["ok", `${sent} rounds: control ${control_ok}, from the other port ${changed_port_ok}, from the other address ${changed_both_ok} arrived`];
+  const far = both ? `, from the other address ${changed_both_ok}` : "";
+  return ["ok", `${sent} ${sent === 1 ? "round" : "rounds"}, arrived: control ${control_ok}, from the other port ${changed_port_ok}${far}`];
 }
 
 function relayed({ stages, rtt_ms, code }) {
