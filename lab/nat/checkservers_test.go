@@ -71,7 +71,7 @@ func brokenServers() []checkCase {
 			want: want{warned: map[string]string{
 				url(limited, "udp"): "TURNKEY_BANDWIDTH_PER_ALLOCATION", url(limited, "tcp"): "TURNKEY_BANDWIDTH_PER_ALLOCATION",
 			}}},
-		{name: "a part of the relay ports is closed", host: narrow + ":8080", full: true, rules: "udp dport 49400-49402 drop",
+		{name: "a part of the relay ports is closed", host: narrow + ":8080", full: true, rules: "udp dport 49400-49402 ct state new drop",
 			want: want{failed: map[string]string{"relay_ports": "only a part of the range is open: open all of UDP 49400-49405 (TURNKEY_RELAY_PORTS)"}}},
 		{name: "relay ports closed to the server too", host: shut + ":8080",
 			want: want{failed: map[string]string{"relay_ports": "open UDP 49160-49359 (TURNKEY_RELAY_PORTS)"}}},
