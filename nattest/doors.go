@@ -213,22 +213,18 @@ func (p *probe) disturb(d *door, now time.Time) {
 // NAT with endpoint-independent mapping lets them in: this shows that the
 // server can send them.
 func (p *probe) solicit(now time.Time) {
-	if p.proved || p.base == nil {
+	if p.base == nil {
 		return
 	}
-	for s := range p.mapping {
-		at := p.seen(s, p.base.to)
-		if !at.IsValid() {
+	for _, w := range p.wanted() {
+		if slices.ContainsFunc(p.tests, func(t *test) bool { return t.kind == w.solicited }) {
 			continue
 		}
-		for _, w := range p.wanted() {
-			if p.seen(s, w.expect) == at {
+		for s := range p.mapping {
+			if at := p.seen(s, p.base.to); at.IsValid() && p.seen(s, w.expect) == at {
 				p.add(w.solicited, now, s, p.base.to, w.expect, briskly[:], p.window())
-				p.proved = true
+				break
 			}
-		}
-		if p.proved {
-			return
 		}
 	}
 }
@@ -310,7 +306,6 @@ func (p *probe) show(token []byte) {
 		return
 	}
 	p.tests = slices.DeleteFunc(p.tests, func(t *test) bool { return t.code != 0 && changes[t.kind] != 0 })
-	p.proved = false
 	for _, d := range p.doors {
 		d.rounds, d.shut = 0, d.closed
 	}

@@ -106,7 +106,6 @@ type probe struct {
 	port     netip.AddrPort           // where an answer from another port comes from
 	both     netip.AddrPort           // and one from another address and port
 	doors    []*door
-	proved   bool             // solicited changes have been asked for
 	reserved bool             // the reserve is in use
 	again    bool             // the mappings have been asked for again
 	declined []netip.AddrPort // claimed endpoints that are not to be asked
@@ -139,7 +138,9 @@ const maxTests = 400
 // answered; wait is how long the last request may take.
 func (p *probe) add(kind string, start time.Time, socket int, to, expect netip.AddrPort, at []time.Duration, wait time.Duration) *test {
 	set := []stun.Setter{stun.TransactionID, stun.BindingRequest}
-	if change := changes[kind]; change != 0 {
+	// A control request asks for no change: what drops CHANGE-REQUEST drops it,
+	// too. A server that knows no other place refuses it.
+	if change := changes[kind]; change != 0 || kind == kindControl && (p.both.IsValid() || len(p.token) > 0) {
 		set = append(set, stun.RawAttribute{Type: stun.AttrChangeRequest, Value: []byte{0, 0, 0, change}})
 	}
 	if len(p.token) > 0 && !slices.Contains(p.also, to) {
