@@ -18,11 +18,12 @@ var mappings = map[string][]string{
 	"eim": {`oifname "wan0" masquerade`},
 	// The source port is not kept.
 	"eim other port": {`oifname "wan0" meta l4proto udp snat to WAN:20000-29999`, `oifname "wan0" masquerade`},
-	// A range of ports for each address of the servers, and one for the rest.
+	// A range of ports for each address of the server, and one for the rest; a
+	// machine's own ports are in none of them, so that none is kept by chance.
 	"adm": {
-		`oifname "wan0" meta l4proto udp ip daddr ` + server + ` snat to WAN:20000-29999`,
-		`oifname "wan0" meta l4proto udp ip daddr ` + server2 + ` snat to WAN:30000-39999`,
-		`oifname "wan0" meta l4proto udp snat to WAN:40000-49999`,
+		`oifname "wan0" meta l4proto udp ip daddr ` + server + ` snat to WAN:10000-14999`,
+		`oifname "wan0" meta l4proto udp ip daddr ` + server2 + ` snat to WAN:15000-19999`,
+		`oifname "wan0" meta l4proto udp snat to WAN:20000-24999`,
 		`oifname "wan0" masquerade`,
 	},
 	"apdm": {`oifname "wan0" masquerade fully-random`},
