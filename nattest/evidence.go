@@ -42,18 +42,29 @@ func (f *Family) writeEvidence(b *strings.Builder, name string) {
 			strings.Join(g.Possible, ", "), g.Rounds.Sent, g.Rounds.ControlOK, g.Rounds.ChangedPortOK, g.Rounds.ChangedBothOK)
 	}
 	for _, e := range f.Evidence {
-		answer := "no answer"
-		switch {
-		case e.Error != 0:
-			answer = fmt.Sprintf("error %d from %s", e.Error, e.From)
-		case e.Mapped.IsValid():
-			answer = "seen as " + e.Mapped.String()
-			if e.From != e.To {
-				answer += " by " + e.From.String()
-			}
-		}
-		fmt.Fprintf(b, "  %3d  %8.1f ms  %-12s %s -> %s, sent %d: %s\n", e.ID, e.TMS, words(e.Kind), e.Local, e.To, e.Sends, answer)
+		fmt.Fprintf(b, "  %3d  %8.1f ms  %-14s %s -> %s, sent %d: %s\n", e.ID, e.TMS, words(e.Kind), e.Local, e.To, e.Sends, e.said())
 	}
+}
+
+// said is the answer of a transaction in words.
+func (e Evidence) said() string {
+	if !e.From.IsValid() && e.Fault == "" {
+		return "no answer"
+	}
+	s := fmt.Sprintf("error %d", e.Error)
+	if e.Error == 0 {
+		s = "seen as " + e.Mapped.String()
+	}
+	if e.From != e.To {
+		s += " by " + e.From.String()
+	}
+	if e.TookMS > 0 {
+		s += fmt.Sprintf(" after %.1f ms", e.TookMS)
+	}
+	if e.Fault != "" {
+		s += "; does not count: " + e.Fault
+	}
+	return s
 }
 
 // words is a word of JSON as people write it.

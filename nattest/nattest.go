@@ -112,10 +112,11 @@ func (e *Error) ExitCode() int {
 // opt-in come after that. The error is always an *Error.
 func Run(ctx context.Context, c Config) (*Report, error) {
 	start := time.Now()
-	whole := ctx
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	whole, stop := context.WithCancel(ctx)
+	defer stop()
+	ctx, cancel := context.WithTimeout(whole, limit)
 	defer cancel()
-	t, err := c.prepare(ctx)
+	t, err := c.prepare(whole)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +151,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	explain(urls, &f, slices.Concat(v4.seen(), v6.seen()))
 	r.TURN = relay(f, best(urls))
 	r.conclude(v4, v6, f.base != "")
-	c.optIn(whole, r, c.tokenOf(f))
+	c.optIn(whole, r, g.also, c.tokenOf(f))
 	r.surroundings(near, f)
 	r.DurationMS = time.Since(start).Milliseconds()
 	return r, nil

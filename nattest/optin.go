@@ -22,16 +22,17 @@ type ground struct {
 }
 
 // optIn runs the tests that were asked for, on each family that was judged.
-func (c *Config) optIn(ctx context.Context, r *Report, t *token) {
+// Strangers are endpoints of other servers, which owe this probe nothing.
+func (c *Config) optIn(ctx context.Context, r *Report, strangers []netip.AddrPort, t *token) {
 	var wg sync.WaitGroup
 	for network, f := range map[string]*Family{"udp4": &r.V4, "udp6": &r.V6} {
 		g := ground{c: c, network: network, family: f, token: t}
-		why := "nothing answers over UDP"
+		why := "the server answers nothing over UDP"
 		if f.UDP == NotTested {
 			why = f.Why
 		}
 		for _, e := range f.Endpoints {
-			if e.Answered > 0 && slices.Contains(r.Server.STUN, e.Endpoint) && (!g.server.IsValid() || e.RTTMS < g.rtt(g.server)) {
+			if e.Answered > 0 && !slices.Contains(strangers, e.Endpoint) && (!g.server.IsValid() || e.RTTMS < g.rtt(g.server)) {
 				g.server, g.local, why = e.Endpoint, f.Trials[0].Local.Addr(), ""
 			}
 		}

@@ -19,6 +19,7 @@ const (
 type finding struct {
 	facts  facts
 	eps    []netip.AddrPort
+	also   []netip.AddrPort // those of eps that are not the server's
 	notes  []string
 	v4, v6 observation
 }
@@ -79,7 +80,7 @@ func (c *Config) gather(ctx context.Context, t target, addrs []netip.Addr, start
 	told(out.facts, eps)
 	families.Wait()
 	c.secondTry(ctx, &out, p, doc, eps)
-	out.eps, out.notes = slices.Concat(eps, also), slices.Concat(notes, alsoNotes)
+	out.eps, out.also, out.notes = slices.Concat(eps, also), also, slices.Concat(notes, alsoNotes)
 	return out
 }
 
