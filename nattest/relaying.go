@@ -1,6 +1,7 @@
 package nattest
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -36,6 +37,22 @@ func relay(f facts, urls []URLReport) Relay {
 		r.Hint = l.Hint
 	}
 	return r
+}
+
+// heavyLoss is the share of lost round trips from which silence proves nothing:
+// one of the dozen requests of a verification may then go unanswered for good.
+const heavyLoss = 1.0 / 3
+
+// doubt takes back that TURN failed, where every URL failed by silence alone and
+// so many packets get lost that this may be why.
+func (r *Relay) doubt(loss float64) {
+	broken := func(u URLReport) bool { return u.State == "failed" && (u.fault == nil || !timedOut(u.fault.err)) }
+	if r.State != "failed" || loss < heavyLoss || slices.ContainsFunc(r.URLs, broken) {
+		return
+	}
+	r.State = NotTested
+	r.Why = fmt.Sprintf("of 100 requests here %.0f get no answer, so that silence of TURN proves nothing", 100*loss)
+	r.Hint = "run the test again, or find out where packets get lost"
 }
 
 // best keeps one report of each URL: that of the first address that works, else

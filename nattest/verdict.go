@@ -165,6 +165,7 @@ func (r *Report) conclude(v4, v6 observation, httpAnswered bool) {
 	r.V4, r.V6 = classify(v4, alive), classify(v6, alive)
 	r.V4.Signature, r.V6.Signature = r.V4.signature("v4"), r.V6.signature("v6")
 	r.Verdict = overall(&r.V4, &r.V6)
+	r.TURN.doubt(max(r.V4.Loss, r.V6.Loss))
 	if v := &r.Verdict; r.TURN.State == "failed" && (v.Relay == likely || v.Relay == required) {
 		v.Advice = mendTURN
 	}
