@@ -31,7 +31,11 @@ func (c *Config) checkCertificates(ctx context.Context, t target, f facts) []Ite
 			places = append(places, p)
 		}
 	}
+	_, err := netip.ParseAddr(t.host)
 	for _, b := range t.bases {
+		if err == nil && f.base != "" && f.base != b.url {
+			continue // guessed from an address that certificates need not be for, and not needed
+		}
 		if u, err := url.Parse(b.url); err == nil && u.Scheme == "https" {
 			port := u.Port()
 			if port == "" {

@@ -42,6 +42,7 @@ func TestCheckNamesWhatIsWrongWithACertificate(t *testing.T) {
 	silent := []string{"http", "turn", "websocket"}
 	w.check(t, writePEM(t, root), []checkCase{
 		{name: "all is well", host: "good.lab"},
+		{name: "by its address, which the certificate is not for", host: goodTLS},
 		{name: "DTLS", host: dtlsAPI + ":8080"},
 		{name: "DTLS dropped", host: dtlsAPI + ":8080", rules: "udp dport 5349 drop",
 			want: want{failed: map[string]string{"turn turns:good.lab:5349?transport=udp": "connect open UDP port 5349"}, notTested: []string{"relay_ports"}}},
