@@ -202,7 +202,7 @@ func TestNATPageOverIPv6(t *testing.T) {
 				t.Logf("%s: %s", s[0], s[1])
 			}
 			six := got.Report.V6
-			if six.UDP != "ok" || six.NAT == "yes" || six.Mapping.Behavior != "endpoint-independent" || six.Filtering.Behavior != "address-and-port-dependent" {
+			if six.UDP != "ok" || six.NAT != "no" || six.Mapping.Behavior != "endpoint-independent" || six.Filtering.Behavior != "address-and-port-dependent" {
 				t.Errorf("got IPv6 %+v, want no NAT and a firewall that lets in what was asked for", six)
 			}
 		})
@@ -276,6 +276,7 @@ func agree(t *testing.T, page natResult, want verdicts, title string) {
 	for _, c := range []struct{ what, got, want string }{
 		{"relay", got.Verdict.Relay, want.Verdict.Relay},
 		{"UDP", got.V4.UDP, want.V4.UDP},
+		{"NAT", got.V4.NAT, want.V4.NAT},
 		{"mapping", got.V4.Mapping.Behavior, want.V4.Mapping.Behavior},
 		{"filtering", got.V4.Filtering.Behavior, want.V4.Filtering.Behavior},
 		{"inbound_disturbs", got.V4.Disturbs, want.V4.Disturbs},
@@ -285,7 +286,10 @@ func agree(t *testing.T, page natResult, want verdicts, title string) {
 			t.Errorf("%s: the page says %q, the command line %q", c.what, c.got, c.want)
 		}
 	}
-	t.Logf("%d ms, headline %q, command line %q, reason %q", page.Took, page.Headline, title, got.Verdict.Reason)
+	t.Logf("%d ms, headline %q", page.Took, page.Headline)
+	if page.Headline != title || got.Verdict.Reason != want.Verdict.Reason {
+		t.Errorf("the page says %q: %q, the command line %q: %q", page.Headline, got.Verdict.Reason, title, want.Verdict.Reason)
+	}
 	for _, s := range page.Steps {
 		t.Logf("%s: %s", s[0], s[1])
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"net/netip"
+	"strings"
 
 	"github.com/pion/stun/v3"
 )
@@ -72,9 +73,10 @@ func tieBreaker() []byte {
 }
 
 // fromPage tells whether b is a check that the page sent to the server's
-// candidate: for both user fragments, and with integrity under the server's
-// password (RFC 8445 section 7.3).
-func fromPage(b []byte, page, own credentials) bool {
+// candidate, from the connection with this user fragment, or from any if it is
+// "": for the server's, and with integrity under its password (RFC 8445 section
+// 7.3).
+func fromPage(b []byte, ufrag string, own credentials) bool {
 	if len(b) > maxMessage || !stun.IsMessage(b) {
 		return false
 	}
@@ -83,7 +85,8 @@ func fromPage(b []byte, page, own credentials) bool {
 		return false
 	}
 	user, err := m.Get(stun.AttrUsername)
-	return err == nil && string(user) == own.Ufrag+":"+page.Ufrag && stun.NewShortTermIntegrity(own.Pwd).Check(m) == nil
+	to, of, _ := strings.Cut(string(user), ":")
+	return err == nil && to == own.Ufrag && (ufrag == "" || of == ufrag) && stun.NewShortTermIntegrity(own.Pwd).Check(m) == nil
 }
 
 // newReply answers a check of the page that came from an address.

@@ -42,7 +42,7 @@ func (s *Server) family(v *session, o observation, family int) nattest.PageFamil
 		f.Trials = append(f.Trials, trial)
 	}
 	f.Filtering, f.Arrived = v.filtering(family), s.arrived(v, asked)
-	f.NAT = map[string]string{"host": "no", "srflx": "yes", "prflx": "yes"}[o.Local[families[family]]]
+	f.NAT = map[string]string{"host": "no", "prflx": "yes"}[o.Local[families[family]]]
 	switch {
 	case len(asked) == 0:
 		return nattest.PageFamily{Why: "the server has no address of this family"}

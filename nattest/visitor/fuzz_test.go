@@ -52,7 +52,7 @@ func FuzzHeard(f *testing.F) {
 		r := newRounds(now, page, own, browser, true, true)
 		r.checked(b, browser, now)
 		r.returned(b, viaBoth, browser)
-		if out, _, _ := r.next(now); len(out) > 0 && !fromPage(b, page, own) {
+		if out, _, _ := r.next(now); len(out) > 0 && !fromPage(b, page.Ufrag, own) {
 			t.Errorf("%x: sent %v", b, out)
 		}
 	})

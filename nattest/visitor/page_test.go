@@ -33,6 +33,7 @@ type lab struct {
 }
 
 type sentPacket struct {
+	raw      []byte
 	from, to netip.AddrPort
 	size     int
 	at       time.Time
@@ -84,7 +85,7 @@ func newLab(t testing.TB, addresses ...netip.Addr) *lab {
 // deliver carries a check to the browser, and its answer and its own check back.
 func (l *lab) deliver(from, to netip.AddrPort, raw []byte, back func([]byte, netip.AddrPort)) {
 	l.mu.Lock()
-	l.out = append(l.out, sentPacket{from, to, len(raw), time.Now()})
+	l.out = append(l.out, sentPacket{bytes.Clone(raw), from, to, len(raw), time.Now()})
 	l.mu.Unlock()
 	if to != l.mapped(from) || !l.pass(from) {
 		return
@@ -98,8 +99,10 @@ func (l *lab) deliver(from, to netip.AddrPort, raw []byte, back func([]byte, net
 }
 
 // check is the browser's own check to a candidate of the server.
-func (l *lab) check() []byte {
-	return stun.MustBuild(stun.TransactionID, stun.BindingRequest, stun.NewUsername(l.own.Ufrag+":"+l.page.Ufrag),
+func (l *lab) check() []byte { return l.checkOf(l.page.Ufrag) }
+
+func (l *lab) checkOf(ufrag string) []byte {
+	return stun.MustBuild(stun.TransactionID, stun.BindingRequest, stun.NewUsername(l.own.Ufrag+":"+ufrag),
 		stun.NewShortTermIntegrity(l.own.Pwd), stun.Fingerprint).Raw
 }
 

@@ -108,8 +108,8 @@ func (s *Server) unregister(r *run) {
 }
 
 // loop sends what is due and takes what comes: the rounds, then what the page
-// sends to where they came from, then answers to the page's own checks, which
-// tell the browser whether it is behind a NAT.
+// sends to where they came from. The page's other connection is answered a
+// little longer.
 func (r *run) loop(ctx context.Context) {
 	defer close(r.over)
 	r.drive(ctx, r.step)
@@ -120,31 +120,18 @@ func (r *run) loop(ctx context.Context) {
 	})
 	close(r.disturbOver)
 	deadline = time.Now().Add(replyWait)
-	r.drive(ctx, func(now time.Time) (time.Time, bool) {
-		out, reply := r.rounds.reply()
-		for _, o := range out {
-			r.send(o)
-		}
-		if reply != nil {
-			_, _ = r.sends[viaControl](reply, r.rounds.control)
-		}
-		return deadline, !r.rounds.control.IsValid() || !now.Before(deadline)
-	})
+	r.drive(ctx, func(now time.Time) (time.Time, bool) { return deadline, !now.Before(deadline) })
 }
 
 // step sends what is due.
 func (r *run) step(now time.Time) (wake time.Time, over bool) {
 	out, wake, over := r.rounds.next(now)
 	for _, o := range out {
-		r.send(o)
+		r.server.expect(o.id, r)
+		r.sent = append(r.sent, o.id)
+		_, _ = r.sends[o.via](o.raw, o.to) // a lost check is a lost check
 	}
 	return wake, over
-}
-
-func (r *run) send(o outgoing) {
-	r.server.expect(o.id, r)
-	r.sent = append(r.sent, o.id)
-	_, _ = r.sends[o.via](o.raw, o.to) // a lost check is a lost check
 }
 
 // drive calls step whenever it asks for it and after each arrival.
@@ -175,7 +162,9 @@ func (r *run) take(a arrival, now time.Time) {
 	if id, ok := answered(a.raw); ok {
 		r.rounds.answered(id, a.via, now)
 	} else if a.via == viaControl {
-		r.rounds.checked(a.raw, a.from, now)
+		if reply := r.rounds.checked(a.raw, a.from, now); reply != nil {
+			_, _ = r.sends[viaControl](reply, a.from)
+		}
 	} else {
 		r.rounds.returned(a.raw, a.via, a.from)
 	}

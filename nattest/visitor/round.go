@@ -53,8 +53,6 @@ type rounds struct {
 	rtt     time.Duration
 	after   [viaCount]netip.AddrPort // where the page's checks to the sockets that pushed came from
 
-	check   []byte // the page's last one to the control, not yet answered
-	poked   bool   // one more was asked for
 	replies int
 }
 
@@ -114,31 +112,24 @@ func (r *rounds) round(now time.Time) (out []outgoing) {
 	return out
 }
 
-// checked takes a check that the page sent to the control socket. It counts if
-// it comes from the address that the page has been seen at.
-func (r *rounds) checked(raw []byte, from netip.AddrPort, now time.Time) {
-	if from.Addr() != r.to.Addr() || r.control.IsValid() && from != r.control || !fromPage(raw, r.page, r.own) {
-		return
-	}
-	if r.check = raw; !r.control.IsValid() {
-		r.control, r.first = from, now
-	}
-}
-
-// reply returns the answer to the page's last check, which tells the browser
-// the address that it came from (RFC 8445 section 7.3.1.2): if that is one of
-// its own, there is no NAT. A last check of the server makes it send one.
-func (r *rounds) reply() (out []outgoing, reply []byte) {
-	if r.control.IsValid() && !r.poked {
-		r.poked = true
-		id, raw := newCheck(r.page, r.own)
-		out = append(out, outgoing{viaControl, r.control, raw, id})
-	}
-	if r.check != nil && r.replies < maxReplies {
-		reply, r.check = newReply(r.check, r.own, r.control), nil
+// checked takes a check that the page sent to the control socket, and returns
+// an answer to it, if there is one. It counts if it comes from the address that
+// the page has been seen at. That of the tested connection opens the control and
+// gets no answer, so that nothing is ever connected. That of another one, which
+// knows no address but its own, is answered with the address that it came from
+// (RFC 8445 section 7.3.1.2): so the browser learns whether there is a NAT.
+func (r *rounds) checked(raw []byte, from netip.AddrPort, now time.Time) (reply []byte) {
+	switch {
+	case from.Addr() != r.to.Addr():
+	case fromPage(raw, r.page.Ufrag, r.own):
+		if !r.control.IsValid() {
+			r.control, r.first = from, now
+		}
+	case r.replies < maxReplies && fromPage(raw, "", r.own):
 		r.replies++
+		return newReply(raw, r.own, from)
 	}
-	return out, reply
+	return nil
 }
 
 // answered takes an answer that came to a socket.
@@ -165,7 +156,7 @@ func (r *rounds) answered(id transaction, v via, now time.Time) {
 // returned takes a check of the page to a socket that has pushed to it: its
 // source is the mapping towards there, after the unsolicited packets.
 func (r *rounds) returned(raw []byte, v via, from netip.AddrPort) {
-	if v != viaControl && r.counts.Sent > 0 && !r.after[v].IsValid() && fromPage(raw, r.page, r.own) {
+	if v != viaControl && r.counts.Sent > 0 && !r.after[v].IsValid() && fromPage(raw, r.page.Ufrag, r.own) {
 		r.after[v] = from
 	}
 }

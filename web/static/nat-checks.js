@@ -14,48 +14,49 @@ const patience = 1500; // ms, for an answered check
  */
 export async function filtering(server, post) {
   const pc = new RTCPeerConnection({ iceServers: [server] });
+  const plain = new RTCPeerConnection(); // knows no address but its own
   try {
-    const order = [];
-    const allocated = relayCandidate(pc, order);
-    await offer(pc);
+    const allocated = relayCandidate(pc);
+    await Promise.all([offer(pc), offer(plain)]);
     if (!(await Promise.race([allocated, pause(limit)]))) return { skipped: "no way to the server's TURN over UDP" };
     const { sdp } = pc.localDescription;
     const own = await post("checks", { ufrag: line(sdp, "ice-ufrag"), pwd: line(sdp, "ice-pwd") });
-    await pc.setRemoteDescription({ type: "answer", sdp: answer(sdp, own) });
-    await send(pc, own.candidates);
+    await introduce(pc, own);
+    await introduce(plain, own);
+    const local = localType(plain);
     const { candidates, rounds } = await post("rounds");
     await send(pc, candidates);
     await post("disturb");
-    return { rounds, both: candidates.length > 1, local: await localType(pc, order) };
+    return { rounds, both: candidates.length > 1, local: await local };
   } finally {
     pc.close();
+    plain.close();
   }
 }
 
-// relayCandidate resolves to whether there is one, and notes the types in order.
-function relayCandidate(pc, order) {
+async function introduce(pc, own) {
+  await pc.setRemoteDescription({ type: "answer", sdp: answer(pc.localDescription.sdp, own) });
+  await send(pc, own.candidates);
+}
+
+// relayCandidate resolves to whether there is one.
+function relayCandidate(pc) {
   return new Promise((resolve) => {
     pc.addEventListener("icecandidate", ({ candidate }) => {
-      order.push(candidate?.type);
       if (!candidate) resolve(false);
       else if (candidate.type === "relay") resolve(true);
     });
   });
 }
 
-// localType is the type of the local candidate of a pair whose check was
-// answered: host where the address that the server saw is this device's own.
-// Browsers keep that address for themselves, but not this. Chromium names the
-// first candidate with that address, so srflx says something only if every host
-// candidate was there before.
-async function localType(pc, order) {
-  const early = order.lastIndexOf("host") < order.indexOf("srflx");
+// localType is the type of the local candidate of a pair whose check the server
+// answered: host where the address that it saw is this device's own, else prflx.
+// Browsers keep that address for themselves, but not this.
+async function localType(pc) {
   for (const end = performance.now() + patience; performance.now() < end; await pause(20)) {
-    const stats = await pc.getStats();
+    const stats = await pc.getStats().catch(() => new Map());
     for (const pair of stats.values()) {
-      if (pair.type !== "candidate-pair" || pair.state !== "succeeded") continue;
-      const type = stats.get(pair.localCandidateId)?.candidateType;
-      return type === "srflx" && !early ? undefined : type;
+      if (pair.type === "candidate-pair" && pair.state === "succeeded") return stats.get(pair.localCandidateId)?.candidateType;
     }
   }
   return undefined;
