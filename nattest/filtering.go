@@ -24,13 +24,17 @@ type attempt struct {
 	tried bool   // the server can do it, as far as is known
 }
 
-// improbable is how rarely silence that is only loss may be taken for evidence.
-const improbable = 1e-3
+// How rarely silence that is only loss may be taken for evidence: of a filter,
+// and of a contradiction, which only takes certainty away.
+const (
+	improbable = 1e-3
+	doubtful   = 0.05
+)
 
-// silent says that nothing came and that this means something; p is the share
-// of lost round trips.
-func (a attempt) silent(p float64) bool {
-	return a.tried && a.ok == 0 && a.asked > 0 && a.why == "" && math.Pow(p, float64(a.asked)) <= improbable
+// silent says that nothing came and that this means something: that loss would
+// explain it that rarely; p is the share of lost round trips.
+func (a attempt) silent(p, rarely float64) bool {
+	return a.tried && a.ok == 0 && a.asked > 0 && a.why == "" && math.Pow(p, float64(a.asked)) <= rarely
 }
 
 // loss is the share of lost round trips.
@@ -47,7 +51,7 @@ func filtering(t tally) Filtering {
 	possible, sure := anyBehavior, 0.98
 	p := t.loss()
 	silence := func(a attempt, rest behaviors) {
-		if a.silent(p) {
+		if a.silent(p, improbable) {
 			possible &= rest
 			sure = min(sure, 1-math.Pow(p, float64(a.asked)))
 		} else if a.tried && a.ok == 0 && a.why != "" {
@@ -112,7 +116,7 @@ func tallyOf(ev []Evidence, change string) tally {
 		for i, a := range []attempt{t.port, t.both} {
 			one := d[i]
 			one.tried, one.why = a.tried, a.why
-			t.split = t.split || a.ok > 0 && one.silent(t.loss())
+			t.split = t.split || a.ok > 0 && one.silent(t.loss(), doubtful)
 		}
 	}
 	t.notes = t.excuses(ev)
