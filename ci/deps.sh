@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 programs="
   gcc:gcc,libc6-dev git:git ip:iproute2 sysctl:procps nft:nftables setcap:libcap2-bin
   miniupnpd:miniupnpd-nftables
-  turnutils_uclient:coturn tayga:tayga stun:stun-client chromium:chromium firefox-esr:firefox-esr
+  turnutils_uclient:coturn tayga:tayga conntrack:conntrack stun:stun-client chromium:chromium firefox-esr:firefox-esr
   node:nodejs npm:npm
   /usr/lib/python3/dist-packages/aiortc:python3-aiortc
   /usr/lib/python3/dist-packages/gi/overrides/Gst.py:python3-gst-1.0

@@ -47,7 +47,7 @@ func TestNattestIsNotWrongWherePacketsGetLost(t *testing.T) {
 		for _, percent := range []int{10, 30} {
 			for _, tt := range list {
 				t.Run(fmt.Sprintf("%s, %d percent", tt.name, percent), func(t *testing.T) {
-					client := tt.place(t, w)
+					client, forget := tt.put(t, w)
 					lose(t, client, percent)
 					t.Parallel()
 					want, runs := tt.want, runs
@@ -55,6 +55,9 @@ func TestNattestIsNotWrongWherePacketsGetLost(t *testing.T) {
 						runs = 1
 					}
 					for range runs {
+						if !tt.scarce {
+							forget()
+						}
 						var r report
 						got := turnkey(t, client, apiKey, "nattest", "-json", tt.at())
 						got.decode(t, &r)

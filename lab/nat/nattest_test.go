@@ -12,7 +12,7 @@ import (
 // internet is a world with every server that topologies name.
 func internet(t *testing.T) *world {
 	t.Helper()
-	need.Programs(t, "tayga", "tc")
+	need.Programs(t, "tayga", "tc", "conntrack")
 	w := newWorld(t)
 	w.poor(t)
 	w.plain(t)

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,20 @@ import (
 // place builds the network of a topology around a world and returns the
 // machine that the probe runs on.
 type place func(t *testing.T, w *world) *netns.Host
+
+// put places a machine, and returns with it what makes its routers forget every
+// flow: the next run must not find ports that are open from the last one.
+func (tt topology) put(t *testing.T, w *world) (client *netns.Host, forget func()) {
+	t.Helper()
+	before := len(w.routers)
+	client = tt.place(t, w)
+	routers := slices.Clone(w.routers[before:])
+	return client, func() {
+		for _, r := range routers {
+			r.Run("conntrack", "-F")
+		}
+	}
+}
 
 // inHome is a home whose router has these rules, in which WAN stands for its
 // address on the internet.
@@ -70,6 +85,7 @@ func inCGN(home, operator string) place {
 		r.Sysctl("net.ipv4.ip_forward", "1")
 		client.Addr("eth0", "192.168.9.2/24")
 		client.Route("default", "via", "192.168.9.1")
+		w.routers = append(w.routers, r)
 		r.NFT(strings.NewReplacer("WAN", "100.64.0.2", "wan0", "eth0").Replace(home))
 		return client
 	}

@@ -47,6 +47,7 @@ type world struct {
 	wan     *netns.Switch
 	machine *netns.Host // of the server
 	last    int         // last byte of the address given away last
+	routers []*netns.Host
 }
 
 // newWorld starts a server that is told its address and no name, so that a
@@ -142,6 +143,7 @@ func (w *world) behind(t *testing.T, rules string) home {
 	h.client.Addr("eth0", homeIP+"/24")
 	h.client.Route("default", "via", "192.168.1.1")
 	h.router.NFT(strings.ReplaceAll(rules, "WAN", h.ip))
+	w.routers = append(w.routers, h.router)
 	return h
 }
 
