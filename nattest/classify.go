@@ -3,6 +3,7 @@ package nattest
 import (
 	"math"
 	"math/bits"
+	"net/netip"
 )
 
 // behaviors is a set of mapping behaviors that some evidence allows.
@@ -78,14 +79,18 @@ func mapping(trials []Trial, f Family) Mapping {
 			m.nonEIM++
 		}
 	}
+	m.split = both == 0
+	inferred := false
+	if overloaded(trials) && both&eim == 0 && !f.perFlow {
+		// Flows of two sockets met on one port, so others may have had to make way.
+		m.split, both, either, agree = true, 0, either|eim, nil
+	}
 	need, best := max(1, (2*len(trials)+2)/3), behaviors(0)
 	for _, b := range []behaviors{eim, adm, apdm} {
 		if agree[b] >= need {
 			best = b
 		}
 	}
-	m.split = both == 0
-	inferred := false
 	if f.perFlow && f.NAT == "yes" { // no NAT that is endpoint-independent does that
 		if both &^= eim; both == 0 {
 			both = either &^ eim
@@ -125,6 +130,20 @@ func mapping(trials []Trial, f Family) Mapping {
 	}
 	m.Level = level(m.Confidence)
 	return m
+}
+
+// overloaded says that two sockets were given the same public port.
+func overloaded(trials []Trial) bool {
+	owner := map[netip.AddrPort]netip.AddrPort{}
+	for _, t := range trials {
+		for _, a := range t.Answers {
+			if first, seen := owner[a.Mapped]; a.Mapped.IsValid() && seen && first != t.Local {
+				return true
+			}
+			owner[a.Mapped] = t.Local
+		}
+	}
+	return false
 }
 
 // confidence is the share of agreeing trials, less where trials contradict or

@@ -15,6 +15,8 @@ const (
 	maxRounds  = 12
 	// Rounds go on while loss may still be the reason for all that silence.
 	enough = 1e-6
+	// How long the server's first endpoint is preferred to those that answered.
+	preferred = 350 * time.Millisecond
 	// The end of a test that took no time is no end: see kindAgain.
 	restless = 400 * time.Millisecond
 )
@@ -44,6 +46,9 @@ func (p *probe) advance(now time.Time) (wake time.Time, over bool) {
 	p.solicit(now)
 	p.useReserve(now)
 	over = true
+	if w := p.began.Add(preferred); p.base == nil && p.filtering > 0 && p.mapped() && now.Before(w) {
+		wake, over = w, false
+	}
 	for _, d := range p.doors {
 		if w := p.knock(d, now); !d.closed {
 			wake, over = sooner(wake, w), false
@@ -67,7 +72,7 @@ func (p *probe) openDoors(now time.Time) {
 		return
 	}
 	for _, t := range p.tests {
-		if t.kind == kindMapping && t.answered() && slices.Contains(p.own, t.to) {
+		if t.kind == kindMapping && t.answered() && slices.Contains(p.own, t.to) && (t.to == p.own[0] || !now.Before(p.began.Add(preferred))) {
 			if p.choose(t); p.port.IsValid() || p.both.IsValid() {
 				break
 			}

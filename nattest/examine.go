@@ -2,6 +2,7 @@ package nattest
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -53,34 +54,37 @@ func (c *Config) examine(ctx context.Context, network string, p plan, change str
 	return o
 }
 
-// fresh opens n sockets, none of them on a port that some program of another
-// machine in this network is likely to hold: a NAT that keeps ports would give
-// that socket another one now and then.
+// fresh opens n sockets on ports that are likely to be idle (RFC 5780 section
+// 4.1), far from each other: a NAT that keeps some ports is not taken for one
+// that keeps all.
 func (c *Config) fresh(ctx context.Context, network string, local netip.Addr, n int) (socks []net.PacketConn, err error) {
-	fixed := []uint16{3478, 5060, 41641, 51820} // STUN, SIP, Tailscale, WireGuard
-	var held []net.PacketConn
-	defer func() {
-		for _, s := range held {
-			s.Close()
-		}
+	for i := range n {
+		s, err := c.listen(ctx, network, local, i)
 		if err != nil {
 			for _, s := range socks {
 				s.Close()
 			}
-		}
-	}()
-	for len(socks) < n {
-		s, err := c.ListenPacket(ctx, network, net.JoinHostPort(local.String(), "0"))
-		if err != nil {
-			return socks, err
-		}
-		if slices.Contains(fixed, addrPort(s.LocalAddr()).Port()) && len(held) < len(fixed) {
-			held = append(held, s)
-			continue
+			return nil, err
 		}
 		socks = append(socks, s)
 	}
 	return socks, nil
+}
+
+// listen opens socket i on a random port of an eighth of 32768 to 65535 that is
+// its own, or on any port.
+func (c *Config) listen(ctx context.Context, network string, local netip.Addr, i int) (net.PacketConn, error) {
+	eighth := 32768 + 4096*[8]int{0, 4, 2, 6, 1, 5, 3, 7}[i%8]
+	for range 8 {
+		port := eighth + rand.IntN(4096)
+		if port == 41641 || port == 51820 { // other programs have these, also elsewhere in this network
+			continue
+		}
+		if s, err := c.ListenPacket(ctx, network, netip.AddrPortFrom(local, uint16(port)).String()); err == nil {
+			return s, nil
+		}
+	}
+	return c.ListenPacket(ctx, network, net.JoinHostPort(local.String(), "0"))
 }
 
 // sameWay keeps the endpoints that are reached from the same local address.

@@ -172,6 +172,9 @@ func (f *Family) pooled(ev []Evidence) {
 			f.Pooling = "arbitrary"
 		}
 		first, bySocket[e.Socket] = a, a
+		if e.Kind == kindControl && e.Mapped.Port() != e.Local.Port() && f.PortPreservation == "yes" {
+			f.PortPreservation = "no"
+		}
 		if a.Is4() && e.To.Addr().Is6() {
 			f.NAT64 = "yes"
 		}

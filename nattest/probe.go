@@ -21,6 +21,7 @@ var (
 const (
 	lastWait   = 600 * time.Millisecond // how long the last request may take
 	stagger    = 20 * time.Millisecond  // between the sockets
+	oneByOne   = 3 * time.Millisecond   // between a socket's endpoints: a NAT that sees two new flows at once may take them for two sockets
 	politeness = 100 * time.Millisecond // between two requests to one server of others
 )
 
@@ -123,8 +124,8 @@ func newProbe(now time.Time, p plan) *probe {
 
 // trial asks all endpoints from one socket.
 func (p *probe) trial(start time.Time, socket int) {
-	for _, ep := range p.own {
-		p.add(kindMapping, start, socket, ep, ep, sendAt[:], lastWait)
+	for i, ep := range p.own {
+		p.add(kindMapping, start.Add(time.Duration(i)*oneByOne), socket, ep, ep, sendAt[:], lastWait)
 	}
 	for _, ep := range p.also {
 		p.add(kindMapping, start, socket, ep, ep, politely[:], lastWait).polite = true
