@@ -81,7 +81,7 @@ func (f *Family) unknownWords() Verdict {
 		v.Reason = f.mappingReason() + " What the NAT lets in was not tested: the server cannot answer from another port for this test."
 		v.Advice = "Bring the server up to date, and let this network reach it over HTTP, for the token that the test needs; or give it a second address (TURNKEY_ALT_IP)."
 	case m == eim:
-		v.Reason = f.mappingReason() + " But too little came back to tell what it lets in."
+		v.Reason = f.mappingReason() + " But too little came back, or one answer contradicts another, so what is let in remains open."
 	default:
 		v.Reason = "Too few answers came back to compare."
 	}

@@ -55,7 +55,8 @@ func (f *Family) relay() string {
 	}
 	direct, relayed := words[notRequired] || words[unlikely], words[likely] || words[required]
 	switch {
-	case direct && relayed || !direct && !relayed:
+	case direct && relayed || !direct && !relayed,
+		words[notRequired] && words[unlikely] && f.Filtering.Behavior == Unknown: // it was tested: the next run may tell
 		return Unknown
 	case words[unlikely]:
 		return unlikely
