@@ -46,6 +46,7 @@ func TestPairsOfStrictNATs(t *testing.T) {
 		for j, word := range fields[1:] {
 			a, b := fields[0], strings.Fields(strict[j])[0]
 			t.Run(a+" and "+b, func(t *testing.T) {
+				t.Parallel()
 				var got bool
 				synctest.Test(t, func(t *testing.T) { got = strictSession(t, nat(a), nat(b)) })
 				if got != (word == "y") {
