@@ -48,6 +48,7 @@ func Check(ctx context.Context, c Config) (*CheckReport, error) {
 // same time.
 func (c *Config) checkAll(ctx context.Context, t target, f facts, addrs []netip.Addr, eps []netip.AddrPort) []Item {
 	var names, api, certificates, sockets, stuns []Item
+	var heard []netip.AddrPort
 	var seen []netip.Addr
 	var urls []URLReport
 	var wg sync.WaitGroup
@@ -55,11 +56,12 @@ func (c *Config) checkAll(ctx context.Context, t target, f facts, addrs []netip.
 	wg.Go(func() { api = c.checkHTTP(ctx, t, f) })
 	wg.Go(func() { certificates = c.checkCertificates(ctx, t, f) })
 	wg.Go(func() { sockets = c.checkWebSocket(ctx, f) })
-	wg.Go(func() { stuns, f.heard, seen = c.checkSTUN(ctx, eps) })
+	wg.Go(func() { stuns, heard, seen = c.checkSTUN(ctx, eps) })
 	wg.Go(func() {
 		urls = c.verifyTURN(ctx, f, survey{stun: eps, server: addrs, addresses: 2, measure: !c.Quick})
 	})
 	wg.Wait()
+	f.heard = heard
 	explain(urls, &f, seen)
 	return slices.Concat(names, blame(api, certificates), certificates, sockets, f.checkCredential(time.Now()), f.checkClock(), stuns, f.turnItems(urls))
 }
