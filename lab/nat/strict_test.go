@@ -120,5 +120,5 @@ func strictSession(t *testing.T, a, b *vnet.NATType) bool {
 		<-done
 		must(wan.Stop())
 	}()
-	return session(t, machines[0], machines[1], server+":3478", time.Second, reflexive, ice.NetworkTypeUDP4)
+	return session(t, machines[0], machines[1], server+":3478", time.Second/2, reflexive, ice.NetworkTypeUDP4)
 }
