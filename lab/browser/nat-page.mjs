@@ -27,14 +27,13 @@ run(async ({ url, browser: name, key = '', views = [] }) => {
     await over();
   }
   const got = await page.evaluate(() => globalThis.natReport() ?? { problem: document.getElementById('problem').textContent });
-  const copied = await page.evaluate(copy);
   for (const { width, height, scheme, shot, fold } of views) {
     await page.setViewport({ width, height });
     if (scheme && name === 'chromium') await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
     await page.evaluate(() => new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)); }));
     await (fold ? page.screenshot({ path: shot }) : screenshot(page, shot));
   }
-  return { ...got, asked, took, errors, copied };
+  return { ...got, asked, took, errors, copied: await page.evaluate(copy) };
 });
 
 // copy presses the button and returns what a person could paste.

@@ -241,7 +241,8 @@ func natPage(t *testing.T, client *netns.Host, browser string) natResult {
 			views = append(views, map[string]any{"width": 1280, "height": 900, "scheme": scheme, "shot": filepath.Join(dir, name+"-"+scheme+".png")},
 				map[string]any{"width": 390, "height": 844, "scheme": scheme, "shot": filepath.Join(dir, name+"-phone-"+scheme+".png")})
 		}
-		in["views"] = views
+		in["views"] = append(views, map[string]any{"width": 1280, "height": 1180, "scheme": "light", "fold": true, "shot": filepath.Join(dir, name+"-fold.png")},
+			map[string]any{"width": 390, "height": 844, "scheme": "light", "fold": true, "shot": filepath.Join(dir, name+"-phone-fold.png")})
 	}
 	var got natResult
 	Run(t, client, "nat-page.mjs", in, &got)
