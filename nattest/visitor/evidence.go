@@ -35,10 +35,10 @@ func (s *Server) family(v *session, o observation, family int) nattest.PageFamil
 			asked = append(asked, e)
 		}
 	}
-	found := false
+	found, offers := false, false
 	for _, t := range o.Trials {
 		trial := s.trial(t, asked, family)
-		found = found || trial.Local.IsValid()
+		found, offers = found || trial.Local.IsValid(), offers || len(t.Host) > 0
 		f.Trials = append(f.Trials, trial)
 	}
 	f.Filtering, f.Arrived = v.filtering(family), s.arrived(v, asked)
@@ -48,6 +48,8 @@ func (s *Server) family(v *session, o observation, family int) nattest.PageFamil
 		return nattest.PageFamily{Why: "the server has no address of this family"}
 	case len(o.Trials) == 0:
 		return nattest.PageFamily{Why: "the browser made no peer connection"}
+	case !found && !offers:
+		return nattest.PageFamily{Why: "the browser offers no address of its own: it has no network, or a setting keeps it from UDP"}
 	case !found && f.Arrived:
 		return f
 	case !found && (!v.client.IsValid() || familyOf(v.client) != family):

@@ -55,6 +55,10 @@ func TestSilenceOfAFamily(t *testing.T) {
 		defer l.Close()
 		id, _ := l.begin()
 		v, o := l.session(id), observation{Trials: make([]trialSeen, 3)}
+		if f := l.family(v, o, 0); f.Why == "" {
+			t.Errorf("a browser that offers nothing: got %+v, want not tested", f)
+		}
+		o.Trials[1].Host = []candidate{{"x.local", 40000}}
 		if f := l.family(v, o, 0); f.Why != "" || len(f.Trials) != 3 {
 			t.Errorf("the family that it came by: got %+v, want trials without an answer", f)
 		}
