@@ -87,6 +87,7 @@ func TestGoldenEvidence(t *testing.T) {
 		{"home router", home(5, 0, "9"), p, "no", unlikely},
 		{"no. 7: a stranger's packet moves the mapping", home(5, 0, "11"), p, "yes", likely},
 		{"no. 3, 11: the controls are lost, too: loss or a throttled server", home(5, 9, "9"), u, u, u},
+		{"one round is not enough", home(1, 0, "9"), u, u, u},
 		{"no. 15: the mapping changed during the test", with(home(5, 0, "9"), moved), p, "no", likely},
 		{"no. 4: the server ignores CHANGE-REQUEST to another port", with(home(5, 0, "9"), ignored), u, "no", u},
 		{"the server refuses CHANGE-REQUEST to another port", with(home(5, 0, "9"), refused), u, "no", u},
@@ -195,6 +196,64 @@ func TestOthersAreAskedPolitely(t *testing.T) {
 	}
 	if sent != 3*len(politely) {
 		t.Errorf("got %d requests, want %d", sent, 3*len(politely))
+	}
+}
+
+// No. 8: where ports run short, flows of several sockets meet on one, and what
+// had to make way looks like another mapping.
+func TestPortsThatSocketsShare(t *testing.T) {
+	a, b := trial(four, "7 7 8 8"), trial(four, "8 8 7 7")
+	b.Local = netip.MustParseAddrPort("192.168.1.2:40001")
+	f := classify(observation{trials: []Trial{a, b}, tally: homely, disturbs: "no"}, true)
+	if f.Mapping.Behavior != Unknown || len(f.Mapping.Possible) != 2 || f.Verdict.Relay != likely {
+		t.Errorf("got %+v, %s; want unknown, endpoint-independent possible, likely", f.Mapping, f.Verdict.Relay)
+	}
+}
+
+// filtered runs a probe whose mapping is answered, and of the rest what answer
+// lets through, until it is over or the first socket for filtering is closed.
+func filtered(answer func(*test) bool) *probe {
+	p := newProbe(began, plan{mapping: 1, filtering: 1, own: []netip.AddrPort{ep1, ep2}, token: make([]byte, minToken)})
+	for now := began; ; now = now.Add(time.Millisecond) {
+		out, _, over := p.next(now)
+		for _, k := range out {
+			m, _ := decode(k.raw)
+			if t := p.byID[m.TransactionID]; t.kind == kindMapping || answer(t) {
+				p.receive(answerTo(k, outer), k.to, k.socket, now)
+			}
+		}
+		if over || len(p.doors) > 0 && p.doors[0].closed {
+			return p
+		}
+	}
+}
+
+// No. 3: the more gets lost, the more is asked before silence counts.
+func TestRoundsGoOnWhilePacketsGetLost(t *testing.T) {
+	all := filtered(func(t *test) bool { return t.kind == kindControl }).doors[0].rounds
+	none := filtered(func(t *test) bool { return false }).doors[0].rounds
+	if all >= none || all < minRounds || none != maxRounds {
+		t.Errorf("got %d rounds where controls are answered, %d where none is; want some, then %d", all, none, maxRounds)
+	}
+}
+
+// No. 20: once a socket has sent to where unsolicited answers come from, none
+// that comes is unsolicited.
+func TestLateAnswerIsNoProof(t *testing.T) {
+	for _, closed := range []bool{false, true} {
+		p := filtered(func(t *test) bool { return t.kind == kindControl })
+		p.doors[0].closed = closed
+		for _, k := range p.tests {
+			if k.kind != kindChangePort {
+				continue
+			}
+			m := stun.MustBuild(stun.NewTransactionIDSetter(k.id), stun.BindingSuccess, &stun.XORMappedAddress{IP: net.ParseIP("198.51.100.1"), Port: 7},
+				stun.RawAttribute{Type: stun.AttrResponseOrigin, Value: plainAddress(ep2)})
+			if p.receive(m.Raw, ep2, k.socket, began.Add(time.Second)); k.answered() == closed || (k.fault == faultLate) != closed {
+				t.Errorf("closed %t: got answered %t, fault %q", closed, k.answered(), k.fault)
+			}
+			break
+		}
 	}
 }
 
