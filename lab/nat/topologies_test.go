@@ -112,7 +112,7 @@ var tricks = []topology{
 	{name: "VPN for one address of the server", place: withVPN,
 		want: truth{relay: "unlikely unknown", nat: "yes", mapping: eim + " " + unknown}},
 	{name: "ports change after a second", place: forgetful,
-		want: truth{relay: "unlikely likely unknown", nat: "yes", mapping: eim + " " + unknown, filtering: apdf + " " + unknown}},
+		want: truth{relay: "unlikely likely unknown", nat: "yes", mapping: eim + " " + unknown, filtering: apdf + " " + unknown, turn: "ok failed not_tested"}},
 	{name: "ports kept where they are even", place: inHome(source(`oifname "wan0" meta l4proto udp @th,15,1 1 snat to WAN:20000-29999`, `oifname "wan0" masquerade`) + guarded), want: homeRouter},
 	{name: "a block of 16 ports", scarce: true, place: inHome(source(`oifname "wan0" meta l4proto udp snat to WAN:20000-20015`, `oifname "wan0" masquerade`) + guarded),
 		want: truth{relay: "unlikely likely unknown", nat: "yes", mapping: eim + " " + unknown, filtering: apdf + " " + unknown}},

@@ -52,22 +52,22 @@ type world struct {
 
 // newWorld starts a server that is told its address and no name, so that a
 // probe knows the addresses that it was pointed at and no others.
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, env ...string) *world {
 	t.Helper()
 	n := netns.New(t)
 	w := &world{wan: n.Switch("internet"), machine: n.Host("server"), last: 100}
 	w.machine.Join(w.wan, "eth0", server+"/24", server2+"/24", server6+"/64", server62+"/64")
-	w.serve(t, server, secret, "TURNKEY_PUBLIC_IP="+server, "TURNKEY_LISTEN="+strings.Join([]string{server, server2, server6, server62}, ","))
+	w.serve(t, server, secret, append(env, "TURNKEY_PUBLIC_IP="+server, "TURNKEY_LISTEN="+strings.Join([]string{server, server2, server6, server62}, ","))...)
 	return w
 }
 
 // poor adds a server with one address.
-func (w *world) poor(t *testing.T) {
+func (w *world) poor(t *testing.T, env ...string) {
 	t.Helper()
 	machine := w.machine
 	w.machine = netns.New(t).Host("single")
 	w.machine.Join(w.wan, "eth0", single+"/24")
-	w.serve(t, single, secret, "TURNKEY_PUBLIC_IP="+single, "TURNKEY_LISTEN="+single)
+	w.serve(t, single, secret, append(env, "TURNKEY_PUBLIC_IP="+single, "TURNKEY_LISTEN="+single)...)
 	w.machine = machine
 }
 
