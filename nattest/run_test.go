@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -231,20 +232,26 @@ func TestRunLoss(t *testing.T) {
 		decided, runs, durations := 0, 0, []time.Duration{}
 		nine(func(mapping, filtering string, nat vnet.NATType) {
 			for seed := range seeds {
-				rng := rand.New(rand.NewPCG(seed, uint64(percent)))
+				var mu sync.Mutex
+				source := rand.New(rand.NewPCG(seed, uint64(percent)))
+				below := func(n int) int { // is called by whoever dials
+					mu.Lock()
+					defer mu.Unlock()
+					return source.IntN(n)
+				}
 				nat := nat
 				l := lab{
 					nat: &nat, addrs: []string{serverA, serverB}[:1+seed%2],
-					filter: func(vnet.Chunk) bool { return rng.IntN(100) >= percent },
+					filter: func(vnet.Chunk) bool { return below(100) >= percent },
 				}
 				where := fmt.Sprintf("%s/%s, %d %% lost, seed %d", mapping, filtering, percent, seed)
 				l.run(t, func(t *testing.T, c Config) {
 					// HTTP suffers, too: its packets are sent again after seconds.
 					inner := c.DialContext
 					c.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-						if network == "tcp" && rng.IntN(100) < percent {
+						if network == "tcp" && below(100) < percent {
 							select {
-							case <-time.After(time.Duration(rng.IntN(1500)) * time.Millisecond):
+							case <-time.After(time.Duration(below(1500)) * time.Millisecond):
 							case <-ctx.Done():
 								return nil, ctx.Err()
 							}
