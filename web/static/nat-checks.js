@@ -4,7 +4,7 @@
 
 import { offer, pause } from "./nat-gather.js";
 
-const limit = 2500; // ms, for the Allocate that proves our address to the server
+const limit = 3200; // ms, for the Allocate that proves our address to the server
 const patience = 1500; // ms, for an answered check
 
 /**
