@@ -89,7 +89,10 @@ func (want truth) wrong(exit int, r report) (out []string) {
 	if turn == "" {
 		turn = "ok"
 	}
-	if !slices.Contains(strings.Fields(turn), r.TURN.State) && (!want.unsure || r.TURN.State == "failed") {
+	// Where UDP is blocked nothing tells how much gets lost, and TCP may be too
+	// slow to be seen to work.
+	excused := want.unsure && (r.TURN.State == "not_tested" || want.udp == "blocked")
+	if !slices.Contains(strings.Fields(turn), r.TURN.State) && !excused {
 		out = append(out, fmt.Sprintf("turn is %q, want %q", r.TURN.State, turn))
 	}
 	if code := exitCode(r); exit != code {
