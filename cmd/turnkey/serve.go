@@ -200,6 +200,7 @@ func (s *server) handler() http.Handler {
 		Routes: map[string]http.Handler{
 			"GET /v1/ws":        s.signal,
 			"GET /turnkey.js":   client.Handler(),
+			"GET /turnkey.d.ts": client.Types(),
 			"GET /nattest.json": http.HandlerFunc(s.probeDocument),
 			"POST /v1/nat":      s.visitor,
 			"POST /v1/nat/":     s.visitor,

@@ -9,23 +9,29 @@ package client
 
 import (
 	"bytes"
-	_ "embed"
+	"embed"
 	"net/http"
 	"time"
 )
 
-//go:embed turnkey.js
-var script []byte
+//go:embed turnkey.js turnkey.d.ts
+var files embed.FS
 
 // Handler answers GET and HEAD with turnkey.js. A browser asks again each
 // time it starts anew, so that client and server are of one version.
-func Handler() http.Handler {
+func Handler() http.Handler { return file("turnkey.js", "text/javascript; charset=utf-8") }
+
+// Types answers GET and HEAD with turnkey.d.ts, its TypeScript declarations.
+func Types() http.Handler { return file("turnkey.d.ts", "text/plain; charset=utf-8") }
+
+func file(name, mime string) http.Handler {
+	body, _ := files.ReadFile(name) // embedded: cannot fail
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Type", "text/javascript; charset=utf-8")
+		h.Set("Content-Type", mime)
 		h.Set("Cache-Control", "no-cache")
 		h.Set("Access-Control-Allow-Origin", "*")
 		h.Set("Cross-Origin-Resource-Policy", "cross-origin")
-		http.ServeContent(w, r, "turnkey.js", time.Time{}, bytes.NewReader(script))
+		http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(body))
 	})
 }

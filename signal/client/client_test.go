@@ -25,9 +25,29 @@ func TestHandlerServesAModuleToEveryOrigin(t *testing.T) {
 	}
 }
 
+func TestTypesAreServed(t *testing.T) {
+	w := httptest.NewRecorder()
+	Types().ServeHTTP(w, httptest.NewRequest("GET", "/turnkey.d.ts", nil))
+	if got := w.Header().Get("Content-Type"); got != "text/plain; charset=utf-8" {
+		t.Errorf("got Content-Type %q, want text", got)
+	}
+	if body := w.Body.String(); !strings.Contains(body, "export function join(") {
+		t.Errorf("got %d bytes without join, want the declarations", len(body))
+	}
+}
+
+func script(t *testing.T) string {
+	t.Helper()
+	b, err := files.ReadFile("turnkey.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
 // A page may import it as it stands.
 func TestScriptHasNoDependencies(t *testing.T) {
-	for line := range strings.Lines(string(script)) {
+	for line := range strings.Lines(script(t)) {
 		if !strings.HasPrefix(line, "//") && (strings.HasPrefix(line, "import ") || strings.Contains(line, "import(")) {
 			t.Errorf("got %q, want no import", line)
 		}

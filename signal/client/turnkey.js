@@ -12,29 +12,41 @@
 //
 // Peers offer and answer by perfect negotiation, so tracks, transceivers and
 // data channels may be added to peer.pc at any time by either side. A failed
-// connection restarts ICE by itself, a lost socket joins again by itself.
+// connection restarts ICE by itself. A lost socket is replaced by itself, and
+// what was under way then arrives all the same, once and in order.
+//
+// Room is the way to the server, Peer a connection, Session what has to be
+// remembered so that nothing is lost. Types are in turnkey.d.ts.
 
-const settle = 4_000;       // ms that a broken path has to come back by itself
-const patience = 10_000;    // ms that the server has to answer
-const longestPause = 15_000; // ms between two attempts to join
-const mostHeld = 200;       // candidates that wait for their description
+const settle = 4_000;        // ms that a broken path has to come back by itself
+const patience = 10_000;     // ms that the server has to answer
+const firstPause = 250;      // ms before the first attempt to come back
+const longestPause = 15_000; // ms between two attempts
+const mostCandidates = 200;  // that wait for their description
+const mostRequests = 1024;   // that wait for the server
+const ackAfter = 100;        // messages
 
 // Close codes after which joining again is of no use: said bye, refused, full.
 const final = [4000, 4003, 4010];
+// Unlike 1000 and 1001, it leaves the session to be resumed.
+const abandoned = 4100;
+// What follows from two peers that go or renew at once, and needs no care: what
+// matters of it is sent again, or its peer has left.
+const benign = ["peer_not_found", "answer_without_offer", "candidate_stale"];
 
 /**
  * Joins a room and returns it at once; its events tell the rest.
  *
- * @param {string} name of the room, 1 to 64 of A-Z a-z 0-9 . _ ~ -
- * @param {object} [options]
- * @param {string} [options.url] of the signaling endpoint; default /v1/ws of the server that this module came from
- * @param {string} [options.name] shown to the others, at most 64 characters
- * @param {object} [options.meta] shown to the others, at most 1024 bytes as JSON
- * @param {string} [options.token] an API key or a token, where the server wants one
- * @param {MediaStream} [options.stream] whose first audio and first video track are sent
- * @param {string[]} [options.media] kinds that are sent and received, default ["audio", "video"]; [] for data alone
- * @param {RTCIceTransportPolicy} [options.iceTransportPolicy] "all", or "relay" to use relays only
- * @returns {Room}
+ * name: 1 to 64 of A-Z a-z 0-9 . _ ~ -
+ * options, none of which is needed in a browser:
+ *   url     of the signaling endpoint; default /v1/ws of the server that this module came from
+ *   name    shown to the others, at most 64 characters
+ *   meta    shown to the others, an object of at most 1024 bytes as JSON
+ *   token   an API key or a token, where the server wants one
+ *   stream  whose first audio and first video track are sent
+ *   media   kinds that are sent and received, default ["audio", "video"]; [] for data alone, the default in Node
+ *   iceTransportPolicy            "all", or "relay" to use relays only
+ *   WebSocket, RTCPeerConnection  where the language has none, as in Node 20
  */
 export function join(name, options = {}) {
   return new Room(name, options);
@@ -44,20 +56,21 @@ export function join(name, options = {}) {
  * A room, and the way to the server.
  *
  * Events, their value in `detail`:
- *   state  the new state
- *   peer   a Peer that came, or was there
- *   error  {code, message, hint, fatal}; after a fatal one the state is "closed"
+ *   state    the new state
+ *   peer     a Peer that came, or was there
+ *   warning  {code, message, hint}: it works as it is, and may not elsewhere
+ *   error    {code, message, hint, fatal}; after a fatal one the socket is closed
  */
 class Room extends EventTarget {
   state = "connecting"; // then "joined", "reconnecting" while the socket is lost, and "closed" for good
-  id = "";              // own peer id, new for each socket
+  id = "";              // own peer id, kept as long as the session can be resumed
   peers = new Map();    // by id, each with a connection
 
-  #options; #url; #socket; #timer;
+  #options; #url; #socket; #timer; #pacer;
+  #session = new Session();
   #known = new Map();  // what the server said of who is in the room, by id
   #tracks = new Map(); // by kind
   #ice = { iceServers: [] };
-  #expires = Infinity; // of the ICE servers, ms since the epoch
   #attempts = 0;
   #joinedAt = Infinity;
   #pause; // before the next attempt, if the server named one
@@ -66,7 +79,13 @@ class Room extends EventTarget {
   constructor(name, options) {
     super();
     this.name = name;
-    this.#options = { media: ["audio", "video"], iceTransportPolicy: "all", ...options };
+    this.#options = {
+      media: globalThis.MediaStream ? ["audio", "video"] : [],
+      iceTransportPolicy: "all",
+      WebSocket: globalThis.WebSocket,
+      RTCPeerConnection: globalThis.RTCPeerConnection,
+      ...options,
+    };
     this.#url = new URL(options.url ?? "/v1/ws", import.meta.url);
     this.#url.protocol = this.#url.protocol.replace("http", "ws");
     for (const kind of this.#options.media) {
@@ -83,6 +102,16 @@ class Room extends EventTarget {
     for (const peer of this.peers.values()) peer.send(data);
   }
 
+  /** Sends data, anything that JSON can hold, to all others through the server; false if it cannot take it. */
+  signal(data) { return this.#request({ type: "message", peer: "*", data }); }
+
+  /** Changes what the others see: {name} or {meta} or both. */
+  update({ name, meta }) {
+    if (name !== undefined) this.#options.name = name;
+    if (meta !== undefined) this.#options.meta = meta;
+    return this.#request({ type: "update", name, meta });
+  }
+
   /** Replaces what is sent of a kind to every peer, now and later; null sends nothing. */
   replaceTrack(kind, track) {
     this.#tracks.set(kind, track);
@@ -95,11 +124,7 @@ class Room extends EventTarget {
    */
   setIceTransportPolicy(policy) {
     this.#options.iceTransportPolicy = policy;
-    for (const id of [...this.peers.keys()]) {
-      this.#tell({ type: "bye", peer: id });
-      this.#disconnect(id, "renewed");
-      this.#meet(id, { initiator: true, present: true });
-    }
+    for (const id of [...this.peers.keys()]) this.#again(id);
   }
 
   /** Leaves the room for good. */
@@ -108,28 +133,62 @@ class Room extends EventTarget {
     this.#close();
   }
 
+  // --- what is sent
+
   #emit(type, detail) { this.dispatchEvent(new CustomEvent(type, { detail })); }
 
+  // Now or never.
   #tell(message) {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
+    if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(message)); // 1: open
   }
 
-  // ICE servers that are about to expire are of no use for a restart: fresh
-  // ones are asked for, and restart what is broken when they come.
-  #renewing() {
-    if (Date.now() < this.#expires - 60_000) return false;
-    this.#tell({ type: "ice" });
+  // Now or when the server is back, once, and in order.
+  #request(message) {
+    if (this.state === "closed") return false;
+    try {
+      this.#session.hold(message);
+    } catch (err) {
+      this.#emit("error", { code: "not_sent", message: err.message, hint: "Send big or frequent data over a data channel." });
+      return false;
+    }
+    this.#write();
     return true;
   }
 
+  #write() {
+    clearTimeout(this.#pacer);
+    while (this.state === "joined" && this.#session.waiting) {
+      if (!this.#session.mayWrite(Date.now())) {
+        this.#pacer = setTimeout(() => this.#write(), 100);
+        return;
+      }
+      this.#socket.send(this.#session.next());
+    }
+  }
+
+  // Asks for fresh ICE servers, which also shows whether the socket is alive. A
+  // socket that is on its way brings some anyway.
+  #renew() {
+    if (this.state !== "joined" || this.#timer) return;
+    this.#tell({ type: "ice" });
+    this.#expect();
+  }
+
+  // --- the socket
+
   #connect() {
-    const socket = new WebSocket(this.#url, "turnkey.v1");
-    const { name, meta, token } = this.#options;
-    socket.onopen = () => this.#tell({ type: "join", id: 1, room: this.name, name, meta, token: token || undefined });
+    const socket = new this.#options.WebSocket(this.#url, "turnkey.v1");
+    socket.onopen = () => this.#greet();
     socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
     socket.onclose = ({ code }) => this.#lost(code);
+    socket.onerror = () => {}; // close follows, and Node wants somebody to listen
     this.#socket = socket;
     this.#expect();
+  }
+
+  #greet() {
+    const { name, meta, token } = this.#options;
+    this.#tell(this.#session.greeting({ type: "join", room: this.name, name, meta, token: token || undefined, resume: true }));
   }
 
   // The server has to answer, or the socket counts as lost.
@@ -138,103 +197,40 @@ class Room extends EventTarget {
     this.#timer = setTimeout(() => this.#lost(0), patience);
   }
 
-  #receive(m) {
-    switch (m.type) {
-      case "welcome": return this.#welcome(m);
-      case "peer-joined": return this.#add(m.peer, m);
-      case "peer-left": return this.#remove(m.peer, m.reason);
-      case "bye": return this.peers.get(m.peer)?.insists || this.#disconnect(m.peer, "renewed");
-      case "ice": return this.#fresh(m);
-      case "goaway": this.#pause = Math.random() * m.jitter * 1000; return undefined;
-      case "error": return m.code === "peer_not_found" ? undefined : this.#emit("error", m); // it left just now
-      case "offer": this.#meet(m.peer, { initiator: false, present: true }); // falls through
-      default: return this.peers.get(m.peer)?.receive(m);
-    }
-  }
-
-  // After a lost socket everybody is met anew: the others saw this peer leave.
-  #welcome(m) {
+  #answered() {
     clearTimeout(this.#timer);
-    this.#joinedAt = Date.now();
-    this.id = m.peer;
-    for (const id of this.#known.keys()) this.#remove(id, "rejoined");
-    this.#fresh(m);
-    this.#become("joined");
-    for (const peer of m.peers) this.#add(peer.id, { ...peer, present: true });
-  }
-
-  #fresh({ iceServers, iceExpiresAt }) {
-    clearTimeout(this.#timer);
-    this.#ice = { iceServers };
-    this.#expires = iceExpiresAt ? Date.parse(iceExpiresAt) : Infinity;
-    this.#configure();
-    for (const peer of this.peers.values()) if (peer.broken) peer.pc.restartIce();
-  }
-
-  get #configuration() {
-    return { ...this.#ice, bundlePolicy: "max-bundle", rtcpMuxPolicy: "require", iceTransportPolicy: this.#options.iceTransportPolicy };
-  }
-
-  #configure() {
-    for (const { pc } of this.peers.values()) pc.setConfiguration(this.#configuration);
-  }
-
-  #add(id, facts) {
-    this.#known.set(id, facts);
-    this.#meet(id);
-  }
-
-  #remove(id, reason) {
-    this.#known.delete(id);
-    this.#disconnect(id, reason);
-  }
-
-  // Connects to a peer that is in the room, unless that is done.
-  #meet(id, terms) {
-    if (this.peers.has(id) || !this.#known.has(id)) return;
-    const peer = new Peer(id, { ...this.#known.get(id), ...terms }, {
-      tell: (message) => this.#tell({ ...message, peer: id }),
-      renewing: () => this.#renewing(),
-      fail: (error) => this.#emit("error", error),
-      configuration: this.#configuration,
-      tracks: this.#tracks,
-    });
-    this.peers.set(id, peer);
-    this.#emit("peer", peer);
-  }
-
-  #disconnect(id, reason) {
-    const peer = this.peers.get(id);
-    this.peers.delete(id);
-    peer?.close(reason);
+    this.#timer = undefined;
   }
 
   #lost(code) {
-    clearTimeout(this.#timer);
-    if (this.#socket) {
-      this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
-      this.#socket.close();
-      this.#socket = null;
-    }
+    this.#answered();
+    this.#drop();
     const rejoin = this.#joinedAt < Infinity; // then a full room may be full of the lost socket
     if (final.includes(code) && !(rejoin && code === 4010)) return this.#close();
     if (Date.now() - this.#joinedAt > patience) this.#attempts = 0;
     if (!rejoin && this.#attempts === 0) {
       this.#emit("error", { code: "unreachable", message: "the server does not answer", hint: "Trying again. Is it running, and is this address not holding too many connections to it?" });
     }
-    const pause = this.#pause ?? Math.min(longestPause, 500 * 2 ** this.#attempts) * (0.5 + Math.random() / 2);
+    const pause = this.#pause ?? Math.min(longestPause, firstPause * 2 ** this.#attempts) * (0.5 + Math.random() / 2);
     this.#attempts++;
     this.#pause = undefined;
     this.#timer = setTimeout(() => this.#connect(), pause);
     return rejoin && this.#become("reconnecting");
   }
 
+  #drop() {
+    if (!this.#socket) return;
+    this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
+    this.#socket.close(abandoned);
+    this.#socket = null;
+  }
+
   #close() {
-    clearTimeout(this.#timer);
+    this.#answered();
+    clearTimeout(this.#pacer);
     this.#ended.abort();
-    if (this.#socket) this.#socket.onmessage = this.#socket.onclose = null;
-    this.#socket?.close();
-    for (const id of this.#known.keys()) this.#remove(id, "own");
+    this.#drop();
+    this.#forget("own");
     this.#become("closed");
   }
 
@@ -247,23 +243,139 @@ class Room extends EventTarget {
   // A network that changed may have cut socket and paths without a word.
   #watchNetwork() {
     const { signal } = this.#ended;
-    let { type } = navigator.connection ?? {};
+    const { connection } = globalThis.navigator ?? {};
+    let type = connection?.type;
     const changed = () => {
-      if (this.state === "joined") {
-        this.#tell({ type: "ice" });
-        this.#expect();
-        for (const peer of this.peers.values()) peer.restart();
-      } else if (!this.#socket) {
-        clearTimeout(this.#timer);
-        this.#connect();
-      }
+      for (const peer of this.peers.values()) peer.restart();
+      this.#renew();
+      if (this.#socket || this.state === "closed") return;
+      clearTimeout(this.#timer);
+      this.#connect();
     };
-    addEventListener("online", changed, { signal });
-    navigator.connection?.addEventListener("change", () => {
-      if (navigator.connection.type === type) return; // only an estimate of the speed
-      type = navigator.connection.type;
+    globalThis.addEventListener?.("online", changed, { signal });
+    globalThis.document?.addEventListener("visibilitychange", () => {
+      if (!document.hidden) this.#renew(); // the machine may have slept
+    }, { signal });
+    connection?.addEventListener?.("change", () => {
+      if (connection.type === type) return; // only an estimate of the speed
+      type = connection.type;
       changed();
     }, { signal });
+  }
+
+  // --- what the server says
+
+  #receive(m) {
+    const fresh = this.#session.take(m);
+    if (fresh === undefined) return this.#lost(0); // something is missing: have it sent again
+    const ack = this.#session.ack();
+    if (ack) this.#tell(ack);
+    return fresh && this.#handle(m);
+  }
+
+  #handle(m) {
+    switch (m.type) {
+      case "welcome": return this.#welcome(m);
+      case "resumed": return this.#joined(m);
+      case "peer-joined": return this.#add(m.peer, m);
+      case "peer-left": return this.#remove(m.peer, m.reason);
+      case "peer-away": return this.#change(m.peer, { away: true }, "away");
+      case "peer-back": return this.#change(m.peer, { away: false }, "back");
+      case "peer-updated": return this.#change(m.peer, { name: m.name ?? "", meta: m.meta ?? {} }, "updated");
+      case "bye": return this.peers.get(m.peer)?.insist() || this.#disconnect(m.peer, "renewed");
+      case "ice": return this.#fresh(m);
+      case "goaway": this.#pause = Math.random() * m.jitter * 1000; return undefined;
+      case "warning": return benign.includes(m.code) || this.#emit("warning", m);
+      case "error": return this.#refused(m);
+      case "offer": case "offer-request": this.#meet(m.peer, { initiator: false, present: true }); // falls through
+      default: return this.peers.get(m.peer)?.receive(m);
+    }
+  }
+
+  // After a session that cannot be resumed everybody is met anew: the others saw
+  // this peer leave.
+  #refused(m) {
+    if (m.code === "resume_expired") {
+      this.#session.expire();
+      this.#forget("rejoined");
+      this.#greet();
+    } else if (!benign.includes(m.code)) this.#emit(m.code === "not_delivered" ? "warning" : "error", m);
+  }
+
+  #welcome(m) {
+    this.id = m.peer;
+    this.#forget("rejoined");
+    this.#joined(m);
+    for (const peer of m.peers) this.#add(peer.id, { ...peer, present: true });
+  }
+
+  #joined(m) {
+    this.#joinedAt = Date.now();
+    this.#fresh(m);
+    this.#become("joined");
+    this.#write();
+  }
+
+  #fresh({ iceServers }) {
+    this.#answered();
+    this.#ice = { iceServers };
+    for (const peer of this.peers.values()) peer.configure(this.#configuration);
+  }
+
+  get #configuration() {
+    return { ...this.#ice, bundlePolicy: "max-bundle", rtcpMuxPolicy: "require", iceTransportPolicy: this.#options.iceTransportPolicy };
+  }
+
+  // --- who is there
+
+  #add(id, facts) {
+    this.#known.set(id, facts);
+    this.#meet(id);
+  }
+
+  #change(id, facts, event) {
+    const known = this.#known.get(id);
+    if (!known) return;
+    Object.assign(known, facts);
+    this.peers.get(id)?.change(facts, event);
+  }
+
+  #remove(id, reason) {
+    this.#known.delete(id);
+    this.#disconnect(id, reason);
+  }
+
+  #forget(reason) {
+    for (const id of [...this.#known.keys()]) this.#remove(id, reason);
+  }
+
+  // Connects to a peer that is in the room, unless that is done.
+  #meet(id, terms) {
+    if (this.peers.has(id) || !this.#known.has(id)) return;
+    const peer = new Peer(id, { ...this.#known.get(id), ...terms }, {
+      tell: (message) => this.#request({ ...message, peer: id }),
+      renew: () => this.#renew(),
+      again: () => this.#again(id),
+      fail: (error) => this.#emit("error", error),
+      RTCPeerConnection: this.#options.RTCPeerConnection,
+      configuration: this.#configuration,
+      tracks: this.#tracks,
+    });
+    this.peers.set(id, peer);
+    this.#emit("peer", peer);
+  }
+
+  // A new connection in place of the one there is.
+  #again(id) {
+    this.#request({ type: "bye", peer: id });
+    this.#disconnect(id, "renewed");
+    this.#meet(id, { initiator: true, present: true });
+  }
+
+  #disconnect(id, reason) {
+    const peer = this.peers.get(id);
+    this.peers.delete(id);
+    peer?.close(reason);
   }
 }
 
@@ -276,63 +388,68 @@ class Room extends EventTarget {
  *   open     the data channel is open
  *   message  a string or an ArrayBuffer from the data channel
  *   signal   data that it sent through the server as `message`
+ *   away     its socket is lost, and it may come back; the connection goes on
+ *   back     it has a socket again
+ *   updated  its name or meta is another
  *   left     the reason that the server gives, "own" if it was us, or "renewed" or "rejoined" and another Peer follows
  */
 class Peer extends EventTarget {
-  stream = new MediaStream(); // what it sends
+  stream = globalThis.MediaStream ? new MediaStream() : null; // what it sends
   #room; #polite; #initiator; #channel; #timer;
   #work = Promise.resolve(); // negotiation goes one step at a time
   #held = [];                // candidates whose description has not come
   #ignoring = false;         // the offer that its candidates belong to
-  #offered;                  // names the last offer, and comes back with its answer
+  #offered = "";             // names the offer that has no answer yet, and comes back with that
+  #stale = false;            // ICE is to be restarted when fresh servers come
+  #closed = false;
 
-  constructor(id, { name = "", meta = {}, present = false, initiator, polite }, room) {
+  constructor(id, { name = "", meta = {}, present = false, away = false, initiator, polite }, room) {
     super();
-    Object.assign(this, { id, name, meta, present }); // present: it was here before us, or before a renewal
+    Object.assign(this, { id, name, meta, present, away }); // present: it was here before us, or before a renewal
     this.#room = room;
     this.#initiator = initiator;
     this.#polite = polite;
-    const pc = this.pc = new RTCPeerConnection(room.configuration);
+    const pc = this.pc = new room.RTCPeerConnection(room.configuration);
     pc.onnegotiationneeded = () => this.#next(() => this.#offer());
     pc.onicecandidate = ({ candidate }) => {
       if (candidate?.candidate !== "") room.tell({ type: "candidate", candidate });
     };
     pc.ontrack = ({ track }) => {
-      this.stream.addTrack(track);
+      this.stream?.addTrack(track);
       this.#emit("track", track);
     };
     pc.onconnectionstatechange = () => this.#changed();
-    this.#openChannel();
-    if (initiator) for (const [kind, track] of room.tracks) pc.addTransceiver(track ?? kind);
+    if (initiator) this.#begin();
   }
 
   get state() { return this.pc.connectionState; }
-  // Both sides may renew at once: then the first offer of the impolite one counts.
-  get insists() { return this.#initiator && !this.#polite && !this.pc.remoteDescription; }
-  get broken() { return this.state === "failed" || this.state === "disconnected"; }
 
   /** Sends a string or bytes over the data channel; false if it is not open. */
   send(data) {
-    const open = this.#channel.readyState === "open";
+    const open = this.#channel?.readyState === "open";
     if (open) this.#channel.send(data);
     return open;
   }
 
-  /** Sends data, anything that JSON can hold, through the server. */
-  signal(data) { this.#room.tell({ type: "message", data }); }
+  /** Sends data, anything that JSON can hold, through the server; false if it cannot take it. */
+  signal(data) { return this.#room.tell({ type: "message", data }); }
 
   /** Replaces what is sent of a kind; null sends nothing. */
   async replaceTrack(kind, track) {
     await this.#sender(kind)?.replaceTrack(track);
   }
 
-  /** Finds new paths. */
+  /** Finds new paths, as soon as there are fresh ICE servers. */
   restart() {
-    if (this.pc.remoteDescription && !this.#room.renewing()) this.pc.restartIce();
+    this.#stale = true;
+    this.#room.renew();
   }
+
+  /* What follows is for the room. */
 
   /** Ends the connection; the room does so when the peer leaves. */
   close(reason) {
+    this.#closed = true;
     clearTimeout(this.#timer);
     this.pc.onconnectionstatechange = this.pc.onicecandidate = this.pc.onnegotiationneeded = null;
     this.pc.close();
@@ -343,52 +460,93 @@ class Peer extends EventTarget {
   receive(m) {
     switch (m.type) {
       case "offer": case "answer": return this.#next(() => this.#describe(m));
-      case "candidate": return this.#next(() => this.#candidate(m.candidate));
+      case "candidate": return this.#next(() => this.#candidate(m));
+      case "restart": return this.#next(() => this.#restart());
+      case "offer-request": return this.#next(() => (this.#described ? this.#offer() : this.#begin()));
       case "message": return this.#emit("signal", m.data);
       default: return undefined; // of a later version
     }
   }
 
+  /** Takes fresh ICE servers, which a broken connection is waiting for. */
+  configure(configuration) {
+    this.pc.setConfiguration(configuration);
+    if (this.#stale || this.state === "failed" || this.state === "disconnected") this.#restart();
+  }
+
+  change(facts, event) {
+    Object.assign(this, facts);
+    this.#emit(event);
+  }
+
+  /**
+   * Says whether a bye is not to be followed: both sides renew at once, and then
+   * the first offer of the impolite one counts. The server has forgotten it with the bye.
+   */
+  insist() {
+    const insists = this.#initiator && !this.#polite && !this.#described;
+    if (insists) this.#repeat();
+    return insists;
+  }
+
+  // --- negotiation
+
   #emit(type, detail) { this.dispatchEvent(new CustomEvent(type, { detail })); }
 
   #next(step) {
-    this.#work = this.#work.then(step).catch((err) => {
-      if (this.pc.signalingState === "closed") return;
+    this.#work = this.#work.then(() => !this.#closed && step()).catch((err) => {
+      if (this.#closed) return;
       this.#room.fail({ code: "negotiation_failed", message: `with ${this.name || this.id}: ${err.message}`, hint: "Reload the page; if it stays so, the two browsers may have no codec in common." });
     });
   }
 
+  get #described() { return Boolean(this.pc.remoteDescription?.sdp); }
+
+  // The first offer is made without waiting for the browser to want one: other
+  // stacks never do.
+  #begin() {
+    this.#initiator = true;
+    this.#openChannel();
+    for (const [kind, track] of this.#room.tracks) this.pc.addTransceiver(track ?? kind);
+    this.#next(() => this.#offer());
+  }
+
   // Only the initiator makes the first offer. After it, who needs one makes it.
   async #offer() {
-    const { pc } = this;
-    if (!this.#initiator && !pc.remoteDescription || pc.signalingState !== "stable") return;
-    await pc.setLocalDescription();
+    if (!this.#initiator && !this.#described || this.#offered) return;
+    await this.pc.setLocalDescription();
     this.#offered = Math.random().toString(36).slice(2);
-    this.#room.tell({ type: "offer", sdp: pc.localDescription.sdp, offer: this.#offered });
+    this.#repeat();
+  }
+
+  #repeat() {
+    if (this.#offered) this.#room.tell({ type: "offer", sdp: this.pc.localDescription.sdp, offer: this.#offered });
   }
 
   // Steps never overlap, so an offer has crossed exactly if one of our own is
   // out: the polite side takes its own back, the other ignores what came.
   async #describe({ type, sdp, offer }) {
     const { pc } = this;
-    const crossed = type === "offer" && pc.signalingState !== "stable";
-    this.#ignoring = crossed && !this.#polite;
-    const late = type === "answer" && (pc.signalingState !== "have-local-offer" || offer && offer !== this.#offered);
-    if (this.#ignoring || late) return;
-    const first = !pc.remoteDescription;
+    if (type === "answer" && (!this.#offered || offer && offer !== this.#offered)) {
+      return this.#repeat(); // it answers an offer before a renewal, and the server counts it for this one
+    }
+    this.#ignoring = type === "offer" && this.#offered !== "" && !this.#polite;
+    if (this.#ignoring) return undefined;
+    const first = !this.#described && !this.#channel;
     await pc.setRemoteDescription({ type, sdp });
-    if (first && !this.#initiator) await this.#attach();
+    this.#offered = "";
+    if (first) await this.#attach();
     if (type === "offer") {
       await pc.setLocalDescription();
       this.#room.tell({ type: "answer", sdp: pc.localDescription.sdp, offer });
     }
-    for (const candidate of this.#held.splice(0)) {
-      if (this.#current(candidate)) await pc.addIceCandidate(candidate);
-    }
+    for (const held of this.#held.splice(0)) await this.#candidate(held, false);
+    return undefined;
   }
 
   // What the first offer wants to receive is sent where we have it.
   async #attach() {
+    this.#openChannel();
     for (const [kind, track] of this.#room.tracks) {
       const sender = this.#sender(kind);
       if (!sender) continue;
@@ -402,18 +560,17 @@ class Peer extends EventTarget {
     return this.pc.getTransceivers().find((t) => t.receiver.track.kind === kind)?.sender;
   }
 
-  async #candidate(candidate) {
-    if (this.#current(candidate)) await this.pc.addIceCandidate(candidate);
-    else if (this.#held.length < mostHeld) this.#held.push(candidate);
+  // A candidate, or their end, belongs to the description that names its username
+  // fragment, and waits for it once.
+  async #candidate(m, wait = true) {
+    const { candidate, usernameFragment = candidate?.usernameFragment } = m;
+    const { sdp } = this.pc.remoteDescription ?? {};
+    const current = sdp && (usernameFragment ? sdp.split(/\r?\n/).includes(`a=ice-ufrag:${usernameFragment}`) : !this.#ignoring);
+    if (current) await this.pc.addIceCandidate(candidate);
+    else if (wait && this.#held.length < mostCandidates) this.#held.push(m);
   }
 
-  // A candidate belongs to the description that names its username fragment.
-  #current(candidate) {
-    const { remoteDescription: remote } = this.pc;
-    if (!remote || !candidate && this.#ignoring) return false;
-    const ufrag = candidate?.usernameFragment;
-    return !ufrag || remote.sdp.split(/\r?\n/).includes(`a=ice-ufrag:${ufrag}`);
-  }
+  // --- the path
 
   #changed() {
     clearTimeout(this.#timer);
@@ -422,10 +579,111 @@ class Peer extends EventTarget {
     this.#emit("state", this.state);
   }
 
+  // Stacks that cannot restart ICE make a new connection.
+  #restart() {
+    this.#stale = false;
+    if (!this.#described) return;
+    try {
+      this.pc.restartIce();
+    } catch {
+      this.#room.again();
+    }
+  }
+
   #openChannel() {
+    if (this.#channel) return;
     const channel = this.#channel = this.pc.createDataChannel("turnkey", { negotiated: true, id: 0 });
     channel.binaryType = "arraybuffer";
     channel.onopen = () => this.#emit("open");
     channel.onmessage = ({ data }) => this.#emit("message", data);
+  }
+}
+
+/**
+ * What one end of a session has to remember so that nothing is lost and nothing
+ * comes twice, over however many sockets. It does no I/O.
+ */
+class Session {
+  #token = "";    // to resume with, "" = there is no session
+  #id = 1;        // of the newest request; the first join has 1
+  #held = [];     // requests not known to have been handled, oldest first
+  #written = 0;   // how many of them the present socket has had
+  #seq = 0;       // of the newest message received
+  #unacked = 0;   // messages received since the last ack
+  #limits = { bytes: 65_536, rate: 30, burst: 200 };
+  #spent = 0; #spentAt = 0; // of the burst, and when
+
+  /** Numbers a request and holds it until it has been handled; throws if the server would not take it. */
+  hold(message) {
+    const frame = JSON.stringify({ ...message, id: this.#id + 1 });
+    const bytes = new TextEncoder().encode(frame).length;
+    if (bytes > this.#limits.bytes) throw new RangeError(`a message of ${bytes} bytes: one may have ${this.#limits.bytes}`);
+    if (this.#held.length >= mostRequests) throw new RangeError("too many messages wait for the server");
+    this.#held.push({ id: ++this.#id, type: message.type, frame });
+  }
+
+  get waiting() { return this.#written < this.#held.length; }
+
+  /** The oldest request that the present socket has not had. */
+  next() { return this.#held[this.#written++].frame; }
+
+  /** Says whether the server will bear another message at this time, in ms, and counts it if so. */
+  mayWrite(now) {
+    const { rate, burst } = this.#limits;
+    this.#spent = Math.max(0, this.#spent - (now - this.#spentAt) / 1000 * rate * 0.8); // the rest is for what is not held
+    this.#spentAt = now;
+    if (this.#spent >= burst * 0.8) return false;
+    this.#spent++;
+    return true;
+  }
+
+  /** The first message on a new socket. What is held follows a join, too, so its number is below. */
+  greeting(join) {
+    if (this.#token) return { type: "resume", resume: this.#token, seq: this.#seq };
+    return { ...join, id: (this.#held[0]?.id ?? this.#id + 1) - 1 };
+  }
+
+  /** Takes a message of the server: true if it is new, false if not, undefined if one before it is missing. */
+  take(m) {
+    switch (m.type) {
+      case "welcome":
+        this.#token = m.resume ?? "";
+        this.#limits = { ...this.#limits, ...m.limits };
+        this.#seq = this.#unacked = this.#written = this.#spent = 0;
+        return true;
+      case "resumed":
+        this.#written = this.#spent = 0; // falls through
+      case "ack":
+        while (this.#held[0]?.id <= m.lastId) {
+          this.#held.shift();
+          this.#written = Math.max(0, this.#written - 1);
+        }
+        return true;
+      default:
+    }
+    if (m.seq > this.#seq + 1) return undefined;
+    if (m.seq <= this.#seq) return false;
+    if (m.seq) {
+      this.#seq = m.seq;
+      this.#unacked++;
+    }
+    return true;
+  }
+
+  /** The acknowledgement that is due, if one is. */
+  ack() {
+    if (this.#unacked < ackAfter) return null;
+    this.#unacked = 0;
+    return { type: "ack", seq: this.#seq };
+  }
+
+  /**
+   * Ends the session, so that the next greeting joins. Offers, answers and candidates are of
+   * connections that end with it; messages are sent again.
+   */
+  expire() {
+    this.#token = "";
+    this.#held = this.#held.filter(({ type }) => type === "message");
+    this.#written = 0;
   }
 }
