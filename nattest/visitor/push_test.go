@@ -40,6 +40,24 @@ func TestFilteringIsMeasured(t *testing.T) {
 	}
 }
 
+// Where controls get lost there are more rounds, up to a bound.
+func TestLossMakesForMoreRounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, s1, s2)
+		defer l.Close()
+		n := 0
+		l.pass = func(from netip.AddrPort) bool { n++; return from.Port() == 50000 && n%2 == 1 } // every other control
+		id := l.start()
+		var got struct{ Rounds nattest.Rounds }
+		if l.post("/v1/nat/"+id+"/v4/rounds", nil, &got); got.Rounds != (nattest.Rounds{Sent: roundsOfLoss, ControlOK: roundsOfLoss / 2}) {
+			t.Errorf("got %+v, want %d rounds and half of the controls", got.Rounds, roundsOfLoss)
+		}
+		if n := len(l.packets()); n != 3*roundsOfLoss {
+			t.Errorf("sent %d packets, want three in each round", n)
+		}
+	})
+}
+
 // Without a check of the page nothing is sent: silence would say nothing.
 func TestNothingIsSentWithoutTheControl(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package visitor
 
 import (
+	"math"
 	"net/netip"
 	"time"
 
@@ -10,13 +11,14 @@ import (
 // How checks are sent. The control is waited for first: without it silence
 // would say nothing.
 const (
-	roundCount  = 5
-	roundEvery  = 80 * time.Millisecond
-	controlWait = 2500 * time.Millisecond // for the page's own check
-	answerWait  = 200 * time.Millisecond  // for the last answers, at least
-	disturbWait = 1500 * time.Millisecond // for the page's check to the endpoint that pushed
-	replyWait   = 1500 * time.Millisecond // for the page's checks that are answered
-	maxReplies  = 8
+	roundCount   = 5
+	roundsOfLoss = 12 // where the page answers some of the control, and others get lost
+	roundEvery   = 80 * time.Millisecond
+	controlWait  = 2500 * time.Millisecond // for the page's own check
+	answerWait   = 200 * time.Millisecond  // for the last answers, at least
+	disturbWait  = 1500 * time.Millisecond // for the page's check to the endpoint that pushed
+	replyWait    = 1500 * time.Millisecond // for the page's checks that are answered
+	maxReplies   = 8
 )
 
 // via says which socket of the server a check leaves from.
@@ -48,8 +50,9 @@ type rounds struct {
 	control netip.AddrPort // where the page's own check came from; invalid: none came
 	first   time.Time      // when the first round is sent, once the control is known
 	counts  nattest.Rounds
+	quota   int // of rounds
 	pending map[transaction]pending
-	got     [roundCount][viaCount]bool
+	got     [roundsOfLoss][viaCount]bool
 	rtt     time.Duration
 	after   [viaCount]netip.AddrPort // where the page's checks to the sockets that pushed came from
 
@@ -64,7 +67,7 @@ type pending struct {
 
 func newRounds(now time.Time, page, own credentials, to netip.AddrPort, port, both bool) *rounds {
 	return &rounds{
-		page: page, own: own, to: to, begun: now, pending: map[transaction]pending{},
+		page: page, own: own, to: to, begun: now, quota: roundCount, pending: map[transaction]pending{},
 		has: [viaCount]bool{viaControl: true, viaPort: port, viaBoth: both},
 	}
 }
@@ -78,15 +81,27 @@ func (r *rounds) next(now time.Time) (out []outgoing, wake time.Time, over bool)
 	case r.settled():
 		return nil, now, true
 	}
-	if due := r.first.Add(time.Duration(r.counts.Sent) * roundEvery); r.counts.Sent < roundCount {
-		if now.Before(due) {
-			return nil, due, false
-		}
+	due := r.first.Add(time.Duration(r.counts.Sent) * roundEvery)
+	if r.counts.Sent == r.quota {
+		due = due.Add(max(answerWait, r.rtt*3/2+50*time.Millisecond) - roundEvery)
+	}
+	switch {
+	case now.Before(due):
+		return nil, due, false
+	case r.counts.Sent < r.quota:
 		out = r.round(now)
 		return out, r.first.Add(time.Duration(r.counts.Sent) * roundEvery), false
+	case r.quota < roundsOfLoss && r.doubtful():
+		r.quota, r.first = roundsOfLoss, now.Add(-time.Duration(r.counts.Sent)*roundEvery)
+		return nil, now, false
 	}
-	wake = r.first.Add((roundCount - 1) * roundEvery).Add(max(answerWait, r.rtt*3/2+50*time.Millisecond))
-	return nil, wake, !now.Before(wake)
+	return nil, now, true
+}
+
+// doubtful tells whether loss could be taken for silence, by the control.
+func (r *rounds) doubtful() bool {
+	lost := 1 - float64(r.counts.ControlOK)/float64(r.counts.Sent)
+	return r.counts.ControlOK > 0 && math.Pow(lost, float64(r.counts.Sent)) > 1e-3
 }
 
 // settled tells whether more rounds could change nothing: what comes from

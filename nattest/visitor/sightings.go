@@ -40,10 +40,17 @@ func anyPort(a netip.Addr) netip.AddrPort { return netip.AddrPortFrom(a, 0) }
 // seen tells whether from, or anyPort, sent a Binding request to endpoint at
 // within age.
 func (s *sightings) seen(from, at netip.AddrPort, age time.Duration) bool {
+	ago, ok := s.last(from, at)
+	return ok && ago <= age
+}
+
+// last tells how long ago from, or anyPort, sent its newest Binding request to
+// endpoint at.
+func (s *sightings) last(from, at netip.AddrPort) (ago time.Duration, ok bool) {
 	now := uint32(time.Since(s.start)/time.Millisecond) + 1
 	slot, mark := s.slot(from, at)
 	v := slot.Load()
-	return v != 0 && v>>32 == mark>>32 && time.Duration(now-uint32(v))*time.Millisecond <= age
+	return time.Duration(now-uint32(v)) * time.Millisecond, v != 0 && v>>32 == mark>>32
 }
 
 func (s *sightings) slot(from, at netip.AddrPort) (*atomic.Uint64, uint64) {
