@@ -27,10 +27,12 @@ Examples:
   turnkey nattest -every 30s -json turn.example.com >> nat.jsonl
   turnkey nattest -all turn.example.com        takes two and a half minutes
   turnkey nattest match A.json B.json          do the peers of two reports connect?
+  turnkey nattest -pair f2q9x turn.example.com on two machines: do they connect?
 
 Exit code: 0 no relay needed, or hardly; 1 needed, and TURN works; 3 needed, and
 TURN does not work; 4 unknown, or needed and TURN not tested; 5 the server does
-not answer; 2 usage. With -every: that of the last run.
+not answer; 2 usage. With -every: that of the last run. With -pair: 0 connected
+directly, 1 through a relay, 3 not at all, 4 interrupted, 5 and 2 as above.
 `
 
 // natTest says how the NAT in front of this machine behaves and whether a
@@ -42,6 +44,7 @@ func natTest(c *call) error {
 	}
 	var every time.Duration
 	var verbose, all bool
+	var code string
 	p, hosts, err := c.newProbe("nattest", 2, func(f *flag.FlagSet, cfg *nattest.Config) {
 		f.BoolVar(&verbose, "verbose", false, "print the evidence, too: every request and its answer")
 		f.Var((*list)(&cfg.Also), "also", "`stun:HOST` of another STUN server, as a second address; may be repeated")
@@ -51,6 +54,7 @@ func natTest(c *call) error {
 		f.BoolVar(&cfg.Fragments, "fragments", false, "test whether datagrams larger than a frame pass")
 		f.BoolVar(&cfg.ALG, "alg", false, "test whether addresses inside packets are rewritten")
 		f.BoolVar(&all, "all", false, "all of these four tests")
+		f.StringVar(&code, "pair", "", "test the way to another machine, too, where the same is run with the same `CODE`")
 	})
 	switch {
 	case err != nil:
@@ -71,7 +75,12 @@ func natTest(c *call) error {
 			p.cfg.Lifetime = defaultLifetime
 		}
 	}
-	if every != 0 {
+	switch {
+	case code != "" && (every != 0 || verbose):
+		return usageError{errors.New("-pair runs once, and prints no evidence: leave -every and -verbose away")}
+	case code != "":
+		return p.pair(code)
+	case every != 0:
 		return p.monitor(every)
 	}
 	r, err := p.run()

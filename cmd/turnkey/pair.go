@@ -1,0 +1,353 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"time"
+
+	"turnkey/nattest"
+	"turnkey/nattest/icecheck"
+	"turnkey/signal"
+)
+
+const (
+	exitNoWay   = 3                // neither directly nor through a relay
+	attemptTime = 15 * time.Second // for one connection
+	othersTime  = 30 * time.Second // for the other side to send what it has to
+)
+
+var pairCode = regexp.MustCompile(`^[A-Za-z0-9]{4,32}$`)
+
+// pairReport is what nattest -pair has to say.
+type pairReport struct {
+	Schema     int               `json:"schema"` // 1; members may be added to it
+	Prediction *nattest.Pair     `json:"prediction"`
+	Direct     icecheck.Attempt  `json:"direct"`          // without relays
+	Relay      *icecheck.Attempt `json:"relay,omitempty"` // with them, if it took that
+	Agrees     string            `json:"agrees"`          // yes, no, or unknown where nothing was predicted
+}
+
+// ExitCode is 0 if the two are connected directly, 1 if through a relay, 3 if not
+// at all.
+func (r *pairReport) ExitCode() int {
+	switch {
+	case r.Direct.Connected:
+		return exitOK
+	case r.Relay != nil && r.Relay.Connected:
+		return exitFailure
+	}
+	return exitNoWay
+}
+
+// judge sets what was predicted beside what was seen.
+func (r *pairReport) judge() {
+	switch predicted := r.Prediction.ExitCode(); {
+	case predicted == exitUnknown:
+		r.Agrees = nattest.Unknown
+	case (predicted == exitOK) == r.Direct.Connected:
+		r.Agrees = "yes"
+	default:
+		r.Agrees = "no"
+	}
+}
+
+// WriteText writes the prediction, and what is true.
+func (r *pairReport) WriteText(w io.Writer) {
+	r.Prediction.WriteText(w)
+	fmt.Fprintf(w, "\n  tried     without a relay: %s\n", describeAttempt(r.Direct))
+	if r.Relay != nil {
+		fmt.Fprintf(w, "            with relays: %s\n", describeAttempt(*r.Relay))
+	}
+	switch r.Agrees {
+	case "yes":
+		fmt.Fprintln(w, "  so        as predicted")
+	case "no":
+		fmt.Fprintln(w, "  so        NOT as predicted: NATs change under load, and a firewall on the way\n            may treat this connection differently; run it again")
+	}
+}
+
+func describeAttempt(a icecheck.Attempt) string {
+	if !a.Connected {
+		return "not connected: " + a.Reason
+	}
+	s := fmt.Sprintf("connected in %.0f ms, %s to %s, %s", a.SetupMS, a.Local, a.Remote, a.Protocol)
+	if a.RTTMS > 0 {
+		s += fmt.Sprintf(", %.1f ms round trip", a.RTTMS)
+	}
+	return s
+}
+
+// pair tests the NAT here and that of whoever gives the same code, predicts
+// whether the two reach each other, and sees whether it is true.
+func (p *probe) pair(code string) error {
+	if !pairCode.MatchString(code) {
+		return usageError{fmt.Errorf("-pair %q: take 4 to 32 letters and digits, the same on both machines", code)}
+	}
+	own, err := p.run()
+	if err != nil {
+		return p.noReport(err)
+	}
+	if own.Server.HTTP == "" {
+		return p.noReport(&nattest.Error{Reason: "the server's HTTP API does not answer, by which the two sides find each other", Hint: "open its HTTP port, or compare two reports with `turnkey nattest match`"})
+	}
+	room, err := signal.Enter(p.ctx, "ws"+strings.TrimPrefix(own.Server.HTTP, "http")+"/v1/ws", "nattest-pair-"+code, signal.ClientOptions{Token: p.cfg.Key})
+	if err != nil {
+		return p.noReport(refusedRoom(err))
+	}
+	defer room.Close()
+	m := &meeting{probe: p, room: room, own: own}
+	r, err := m.hold()
+	var e *nattest.Error
+	switch {
+	case p.ctx.Err() != nil:
+		return exitCode(exitUnknown)
+	case errors.As(err, &e):
+		return p.noReport(e)
+	case err != nil:
+		return p.noReport(&nattest.Error{Reason: "the two sides did not come to an end: " + err.Error(), Hint: "run it again on both"})
+	}
+	return p.print(r, r.WriteText)
+}
+
+func refusedRoom(err error) *nattest.Error {
+	e := &nattest.Error{Reason: err.Error(), Hint: "the two sides meet over the server's WebSocket: `turnkey check` tells what is wrong with it", Err: err}
+	var refusal *signal.Error
+	if errors.As(err, &refusal) {
+		e.Reason, e.Hint = refusal.Message, refusal.Hint
+	}
+	return e
+}
+
+// meeting is what two sides do in their room.
+type meeting struct {
+	*probe
+	room    *signal.Client
+	own     *nattest.Report
+	servers json.RawMessage
+	peer    string // the other side
+}
+
+// word is what one side says to the other, in a message.
+type word struct {
+	Report json.RawMessage   `json:"report,omitempty"`
+	Direct *icecheck.Attempt `json:"direct,omitempty"`
+	Relay  *icecheck.Attempt `json:"relay,omitempty"`
+	Done   bool              `json:"done,omitempty"`
+}
+
+// hold meets the other side, exchanges the reports and tries to connect. Who came
+// second makes the offers, and says what came of them.
+func (m *meeting) hold() (*pairReport, error) {
+	welcome, err := m.await(m.ctx, "welcome")
+	if err != nil {
+		return nil, err
+	}
+	m.servers = welcome.ICEServers
+	if len(welcome.Peers) > 1 {
+		return nil, &nattest.Error{Usage: true, Reason: "two others are using this code", Hint: "take another code, the same on both machines"}
+	}
+	first := len(welcome.Peers) == 0
+	if first {
+		fmt.Fprintf(m.stderr, "Now run the same command on the other machine. Waiting for it.\n")
+		joined, err := m.await(m.ctx, "peer-joined")
+		if err != nil {
+			return nil, err
+		}
+		m.peer = joined.Peer
+	} else {
+		m.peer = welcome.Peers[0].ID
+	}
+	other, err := m.exchange()
+	if err != nil {
+		return nil, err
+	}
+	r := &pairReport{Schema: 1, Prediction: nattest.Match(m.own, other)}
+	if first {
+		err = m.answer(r)
+	} else {
+		err = m.offer(r)
+	}
+	r.judge()
+	return r, err
+}
+
+// exchange sends the report and receives the other.
+func (m *meeting) exchange() (*nattest.Report, error) {
+	brief := *m.own // what a prediction takes, without the evidence
+	brief.V4.Evidence, brief.V6.Evidence = nil, nil
+	b, err := json.Marshal(brief)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.say(word{Report: b}); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(m.ctx, othersTime)
+	defer cancel()
+	w, err := m.hear(ctx)
+	if err != nil {
+		return nil, err
+	}
+	other, err := nattest.ReadReport(strings.NewReader(string(w.Report)))
+	if err != nil {
+		return nil, fmt.Errorf("what the other side sent is %w", err)
+	}
+	return other, nil
+}
+
+// offer connects without relays, then with them if that did not work.
+func (m *meeting) offer(r *pairReport) error {
+	direct, err := m.try(false)
+	if err != nil {
+		return err
+	}
+	r.Direct = direct
+	if !direct.Connected {
+		relayed, err := m.try(true)
+		if err != nil {
+			return err
+		}
+		r.Relay = &relayed
+	}
+	return m.say(word{Direct: &r.Direct, Relay: r.Relay, Done: true})
+}
+
+func (m *meeting) try(relays bool) (a icecheck.Attempt, err error) {
+	ctx, cancel := context.WithTimeout(m.ctx, attemptTime)
+	defer cancel()
+	side, err := icecheck.New(m.servers, relays)
+	if err != nil {
+		return a, err
+	}
+	defer side.Close()
+	sdp, err := side.Offer(ctx)
+	if err != nil {
+		return a, err
+	}
+	if _, err := m.room.Send(signal.Offer, m.peer, map[string]any{"sdp": sdp, "relays": relays}); err != nil {
+		return a, err
+	}
+	answer, err := m.await(ctx, "answer")
+	if err != nil {
+		return a, err
+	}
+	if err := side.Take(answer.SDP); err != nil {
+		return a, err
+	}
+	return side.Wait(ctx), nil
+}
+
+// answer takes part in what the other side tries, until it says what came of it.
+func (m *meeting) answer(r *pairReport) error {
+	ctx, cancel := context.WithTimeout(m.ctx, 2*attemptTime+othersTime)
+	defer cancel()
+	var side *icecheck.Side
+	defer func() {
+		if side != nil {
+			side.Close()
+		}
+	}()
+	for {
+		e, err := m.next(ctx)
+		if err != nil {
+			return err
+		}
+		switch e.Type {
+		case "offer":
+			if side != nil {
+				side.Close()
+			}
+			if side, err = m.reply(ctx, e); err != nil {
+				return err
+			}
+		case "message":
+			var w word
+			if json.Unmarshal(e.Data, &w) == nil && w.Done && w.Direct != nil {
+				r.Direct, r.Relay = mirrored(*w.Direct), w.Relay
+				if r.Relay != nil {
+					*r.Relay = mirrored(*r.Relay)
+				}
+				return nil
+			}
+		}
+	}
+}
+
+// reply answers an offer.
+func (m *meeting) reply(ctx context.Context, e signal.Event) (*icecheck.Side, error) {
+	var asked struct{ Relays bool }
+	_ = json.Unmarshal(e.Raw, &asked) // it was read before, as a whole
+	side, err := icecheck.New(m.servers, asked.Relays)
+	if err != nil {
+		return nil, err
+	}
+	sdp, err := side.Answer(ctx, e.SDP)
+	if err == nil {
+		_, err = m.room.Send(signal.Answer, m.peer, map[string]any{"sdp": sdp})
+	}
+	if err != nil {
+		side.Close()
+		return nil, err
+	}
+	return side, nil
+}
+
+// mirrored is an attempt as the other side saw it.
+func mirrored(a icecheck.Attempt) icecheck.Attempt {
+	a.Local, a.Remote = a.Remote, a.Local
+	return a
+}
+
+func (m *meeting) say(w word) error {
+	_, err := m.room.Send(signal.Note, m.peer, map[string]any{"data": w})
+	return err
+}
+
+// hear returns the next word of the other side.
+func (m *meeting) hear(ctx context.Context) (w word, err error) {
+	e, err := m.await(ctx, "message")
+	if err == nil {
+		err = json.Unmarshal(e.Data, &w)
+	}
+	return w, err
+}
+
+// await returns the next event of a type, and passes over others.
+func (m *meeting) await(ctx context.Context, kind string) (signal.Event, error) {
+	for {
+		e, err := m.next(ctx)
+		if err != nil || e.Type == kind {
+			return e, err
+		}
+	}
+}
+
+// next returns the next event. That the other side has gone, or that something
+// could not be passed on, is an error.
+func (m *meeting) next(ctx context.Context) (e signal.Event, err error) {
+	for {
+		var open bool
+		select {
+		case e, open = <-m.room.Events():
+		case <-ctx.Done():
+			return e, errors.New("the other side fell silent")
+		}
+		switch {
+		case !open:
+			return e, m.room.Err()
+		case e.Type == "error":
+			return e, &nattest.Error{Reason: e.Message, Hint: e.Hint}
+		case e.Type == "peer-left" && e.Peer == m.peer:
+			return e, errors.New("the other side has left")
+		case e.Type == "ice" || e.Type == "resumed":
+			m.servers = e.ICEServers
+		default:
+			return e, nil
+		}
+	}
+}
