@@ -188,7 +188,7 @@ func (c *Client) refused(err error) {
 		return
 	}
 	switch e.Code {
-	case "room_full", "server_full", "draining", "internal", "join_timeout", "rate_limited", "slow_consumer":
+	case "room_full", "server_full", "draining", "internal", "webhook_failed", "join_timeout", "rate_limited", "slow_consumer":
 		return
 	}
 	c.mu.Lock()

@@ -20,6 +20,7 @@ package signal
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"log/slog"
 	"net/http"
@@ -38,6 +39,16 @@ type Config struct {
 	// as it is, and its socket is closed with 4003. It is called from many
 	// goroutines. Nil refuses everybody.
 	Admit func(r *http.Request, room, token string) (Grant, *Error)
+
+	// Approve, if set, has the last word on a join that Admit allowed and the
+	// room has a place for. It may wait, for as long as ctx lives: only the socket
+	// that wants to join waits with it. It is called from many goroutines. A
+	// refusal reaches the client as it is.
+	Approve func(ctx context.Context, j Joining) *Error
+	// Left, if set, is told once of each join that was approved, when the peer
+	// is out again, or did not get in after all: the reason is then an error's
+	// code, and else that of peer-left. It must not wait.
+	Left func(j Joining, reason string)
 
 	// ICE issues the iceServers array for a peer, and the time its
 	// credentials end; the zero time means never. The label is the peer's id.
@@ -73,6 +84,8 @@ type Grant struct {
 	Subject string
 	// Room is the only room the token is good for, "" = any.
 	Room string
+	// ICE issues this peer's servers in place of [Config.ICE]; nil = that does.
+	ICE func(label string) (servers json.RawMessage, expires time.Time, err error)
 }
 
 // withDefaults fills what is unset.

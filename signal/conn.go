@@ -232,7 +232,7 @@ func (c *conn) handle(m Message) *Error {
 
 // renew sends fresh ICE servers, and arranges for the next.
 func (c *conn) renew(s *session, re int64) *Error {
-	ice, next, err := c.srv.issue(s.id)
+	ice, next, err := c.srv.issue(s.id, s.grant)
 	c.timer.Reset(next)
 	if err != nil {
 		return err

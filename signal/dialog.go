@@ -121,7 +121,7 @@ func (r *room) trickle(from string, m Message) (ds []delivery, warn *Error, _ *E
 		return nil, nil, nil
 	case c.end:
 		d.sent.over = true
-		return []delivery{{m.Peer, parcel{relayFrame(m.Type, from, endOf(d.desc, m)), from, m.ID}}}, d.sent.judge(r.relays), nil
+		return []delivery{{m.Peer, parcel{relayFrame(m.Type, from, endOf(d.desc, m)), from, m.ID}}}, d.sent.judge(r.peer(from).relays), nil
 	}
 	if err := c.place(d.desc); err != nil {
 		return nil, nil, err

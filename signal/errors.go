@@ -17,6 +17,10 @@ type Error struct {
 	Message string // what happened
 	Hint    string // what to do about it
 
+	// Temporary says of a refusal that trying again helps: the socket is closed
+	// with 1011 in place of 4003. It is not sent.
+	Temporary bool
+
 	re     int64                // the request it answers, 0 = none
 	status websocket.StatusCode // closes the socket with it, 0 = the socket stays open
 }
@@ -29,7 +33,7 @@ func (e *Error) Error() string { return e.Code + ": " + e.Message }
 const (
 	closeBye      websocket.StatusCode = 4000 // the client said bye
 	closeReplaced websocket.StatusCode = 4001 // a newer socket has the session
-	closeDenied   websocket.StatusCode = 4003 // origin or token refused
+	closeDenied   websocket.StatusCode = 4003 // origin or token refused, or put out
 	closeTimeout  websocket.StatusCode = 4004 // no join in time, or no answer to pings
 	closeSlow     websocket.StatusCode = 4008 // did not read fast enough
 	closeRate     websocket.StatusCode = 4009 // sent too much too fast
@@ -103,6 +107,15 @@ func errOrigin(origin string) *Error {
 
 func errRoomDenied(room string) *Error {
 	return fault("room_denied", "ask for a token for this room, or join the room the token names", "the token is not good for room %q", room)
+}
+
+// errKicked is for who was put out; why may be empty.
+func errKicked(why string) *Error {
+	message := "you were put out of the room"
+	if why != "" {
+		message += ": " + why
+	}
+	return &Error{Code: "kicked", Message: message, Hint: "the operator, or who holds a token with the right kick, has done so: ask there"}
 }
 
 func errManySockets(limit int) *Error {

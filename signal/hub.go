@@ -20,12 +20,12 @@ type hub struct {
 func (h *hub) join(s *session, c *conn, m Message, resume string, ice issued) *Error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	ds, err := h.room.join(peer{id: s.id, name: m.Name, meta: m.Meta, noRollback: m.fixed}, m, resume, ice, time.Now())
+	p := peer{id: s.id, name: m.Name, meta: m.Meta, noRollback: m.fixed, relays: bytes.Contains(ice.Servers, []byte(`"turn`))}
+	ds, err := h.room.join(p, m, resume, ice, time.Now())
 	if err != nil {
 		return err
 	}
 	h.sessions[s.id] = s
-	h.room.relays = bytes.Contains(ice.Servers, []byte(`"turn`))
 	for _, p := range h.room.peers[:len(h.room.peers)-1] {
 		h.remind(s.id, p.id)
 	}
@@ -164,7 +164,7 @@ func (h *hub) expire(s *session) {
 
 // end takes a session out of the room. The caller holds h.mu.
 func (h *hub) end(s *session, why reason) {
-	s.ended = true
+	s.ended, s.why = true, why
 	delete(h.sessions, s.id)
 	h.deliver(h.room.leave(s.id, why))
 }
@@ -186,7 +186,7 @@ func (h *hub) deliver(ds []delivery) {
 		if s == nil || s.gone() || s.out.push(d.parcel) {
 			continue
 		}
-		s.ended = true
+		s.ended, s.why = true, leftSlow
 		delete(h.sessions, d.to)
 		if s.conn != nil {
 			s.conn.end(slow())

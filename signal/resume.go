@@ -5,14 +5,19 @@ import (
 )
 
 // forget drops a session that has ended, and its room with the room's last one.
+// Who was in the room is told of as having left.
 func (s *Server) forget(one *session) {
-	if !one.hub.over(one) {
-		return
+	if one.hub.over(one) && s.drop(one) && one.why != "" {
+		s.left(one.joining, string(one.why))
 	}
+}
+
+// drop reports whether it is the first to forget the session.
+func (s *Server) drop(one *session) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if one.forgotten {
-		return
+		return false
 	}
 	one.forgotten = true
 	if one.resumable() {
@@ -20,6 +25,7 @@ func (s *Server) forget(one *session) {
 	}
 	s.unhold(one)
 	s.release(one.hub)
+	return true
 }
 
 // lose tells the room that a socket of the session is lost. A peer that may come
@@ -54,7 +60,7 @@ func (s *Server) resume(c *conn, m Message) *Error {
 	if one == nil {
 		return errResume()
 	}
-	ice, next, err := s.issue(one.id)
+	ice, next, err := s.issue(one.id, one.grant)
 	if err != nil {
 		return err.closing(websocket.StatusInternalError)
 	}
@@ -77,7 +83,7 @@ func (s *Server) resume(c *conn, m Message) *Error {
 // peer without a socket gets some when it comes back.
 func (s *Server) refresh(one *session, other string) {
 	for _, to := range one.hub.pair(one, other) {
-		if ice, _, err := s.issue(to.id); err == nil {
+		if ice, _, err := s.issue(to.id, to.grant); err == nil {
 			one.hub.tell(to, iceFrame(0, ice))
 		}
 	}

@@ -21,7 +21,6 @@ type room struct {
 	held  map[string]*envelope // what they have sent, by sender
 
 	dialogs map[[2]string]*dialog // by sender and receiver
-	relays  bool                  // peers are given TURN servers
 	talks   bool                  // peers send each other messages of their own, and may want no more
 }
 
@@ -32,6 +31,7 @@ type peer struct {
 	away bool // it has no socket and may come back
 
 	noRollback bool // it cannot take an offer back
+	relays     bool // it was given TURN servers
 }
 
 // delivery is a message for one peer. Several may share the frame.
@@ -48,7 +48,7 @@ const (
 	leftClosed  reason = "closed"  // its socket closed
 	leftTimeout reason = "timeout" // it no longer answered pings, or did not come back
 	leftSlow    reason = "slow"    // it did not keep up with the room
-	leftKicked  reason = "kicked"  // it broke a limit
+	leftKicked  reason = "kicked"  // it broke a limit, or was put out
 )
 
 // join lets a peer in. The newcomer is the initiator towards every peer that

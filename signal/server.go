@@ -26,6 +26,8 @@ type Server struct {
 	newID    func() string
 	newToken func() string // for resuming
 	jitter   int           // seconds over which clients spread their return after a goaway
+	ctx      context.Context
+	cancel   context.CancelFunc // of ctx: nobody need be asked any more
 
 	mu       sync.Mutex // not held on the way of a message
 	rooms    map[string]*hub
@@ -39,7 +41,9 @@ type Server struct {
 
 // New returns a server without sockets or goroutines.
 func New(cfg Config) *Server {
+	ctx, cancel := context.WithCancel(context.Background())
 	return &Server{
+		ctx: ctx, cancel: cancel,
 		cfg:      cfg.withDefaults(),
 		newID:    func() string { return "p_" + strings.ToLower(rand.Text()[:12]) },
 		newToken: func() string { return "r_" + rand.Text() },
@@ -95,6 +99,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.draining = true
+	s.cancel()
 	conns, sessions := slices.Collect(maps.Keys(s.conns)), slices.Collect(maps.Values(s.sessions))
 	s.mu.Unlock()
 	for _, c := range conns {
@@ -173,18 +178,20 @@ func (s *Server) untrack(c *conn) {
 
 // join lets the socket into a room, if the room, the token and the caps allow.
 func (s *Server) join(c *conn, m Message) *Error {
-	tok := m.Token
-	if tok == "" {
-		tok = token(c.req)
-	}
-	grant, err := s.cfg.Admit(c.req, m.Room, tok)
-	if err == nil && grant.Room != "" && grant.Room != m.Room {
-		err = errRoomDenied(m.Room)
-	}
+	grant, joining, err := s.admit(c, m)
 	if err != nil {
-		return err.closing(closeDenied)
+		return err
 	}
-	ice, next, err := s.issue(c.id)
+	if err := s.place(c, m, grant, joining); err != nil {
+		s.left(joining, err.Code)
+		return err
+	}
+	return nil
+}
+
+// place makes a session of who was admitted.
+func (s *Server) place(c *conn, m Message, grant Grant, joining *Joining) *Error {
+	ice, next, err := s.issue(c.id, grant)
 	if err != nil {
 		return err.closing(websocket.StatusInternalError)
 	}
@@ -192,7 +199,7 @@ func (s *Server) join(c *conn, m Message) *Error {
 	if err != nil {
 		return err.closing(closeFull)
 	}
-	one, token := &session{id: c.id, hub: h, addr: c.addr, grant: grant}, ""
+	one, token := &session{id: c.id, hub: h, addr: c.addr, grant: grant, joining: joining, since: time.Now().Unix()}, ""
 	if m.Keep {
 		token = s.newToken()
 		one.key, one.out.keeps = keyOf(token), true
@@ -239,8 +246,12 @@ const (
 
 // issue returns ICE servers and how long to wait before the next, half their
 // life; with an error, when to try again.
-func (s *Server) issue(label string) (issued, time.Duration, *Error) {
-	servers, expires, err := s.cfg.ICE(label)
+func (s *Server) issue(label string, g Grant) (issued, time.Duration, *Error) {
+	issue := s.cfg.ICE
+	if g.ICE != nil {
+		issue = g.ICE
+	}
+	servers, expires, err := issue(label)
 	if err != nil || !json.Valid(servers) {
 		s.cfg.Log.Error("issuing ICE servers for a peer", "peer", label, "err", err, "valid", json.Valid(servers))
 		return issued{}, renewMin, errNoICE()

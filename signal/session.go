@@ -23,6 +23,9 @@ type session struct {
 	grant Grant
 	out   outbox
 
+	joining *Joining // if Left is to be told of its end
+	since   int64    // Unix time of the join
+
 	// key finds the session again. The zero key finds none.
 	key sessionKey
 
@@ -31,6 +34,7 @@ type session struct {
 	last   int64 // the newest request
 	resent int64 // requests up to this may come again after a resume
 	ended  bool
+	why    reason      // of its end; "" = it was never in the room
 	reaper *time.Timer // ends the session while the peer is away
 
 	// Under Server.mu.

@@ -107,7 +107,7 @@ func TestIssueWaitsHalfALifeWithinBounds(t *testing.T) {
 			s := New(Config{ICE: func(string) (json.RawMessage, time.Time, error) {
 				return json.RawMessage(`[]`), time.Now().Add(tt.life), nil
 			}})
-			if _, got, err := s.issue(""); got != tt.want || err != nil {
+			if _, got, err := s.issue("", Grant{}); got != tt.want || err != nil {
 				t.Errorf("life %v: got %v %v, want %v", tt.life, got, err, tt.want)
 			}
 		}

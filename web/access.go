@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // The values of [Access.Mode].
@@ -19,16 +20,16 @@ const (
 
 // Access decides who may have credentials. It only looks at a request's
 // facts, so one value may serve any number of requests at once; its fields
-// must not change meanwhile, but for the key (SetKey). The zero value serves local clients.
+// must not change meanwhile, but for the keys (SetKey, SetKeys). The zero value serves
+// local clients.
 //
-// A right bearer (the API key or a token of [NewToken]) is accepted in every
-// mode. A wrong one is refused in every mode but open.
+// A right bearer (the API key, or a [Token] signed with it or with one of the
+// keys of SetKeys) is accepted in every mode. A wrong one is refused in every mode but open.
 type Access struct {
 	// Mode is ModeLocal (also when empty), ModeOpen or ModeKey; any other
 	// value is treated as ModeKey.
 	Mode string
-	// Key is the API key and the HS256 key of tokens. Empty: no bearer is
-	// ever right.
+	// Key is the API key and an HS256 key of tokens. Empty: there is none.
 	Key string
 	// Origins are the Origin values (scheme://host[:port]) whose pages may
 	// call beside those of the same host; "*" stands for every page.
@@ -40,11 +41,15 @@ type Access struct {
 	Gateways []netip.Addr
 
 	changed atomic.Pointer[string] // the key that stands for Key since SetKey
+	keys    atomic.Pointer[Keys]
 }
 
 // SetKey replaces Key, at any time. Tokens that were signed with the old one
 // are not accepted any more.
 func (a *Access) SetKey(key string) { a.changed.Store(&key) }
+
+// SetKeys replaces the keys that verify tokens beside Key, at any time; nil: none.
+func (a *Access) SetKeys(k *Keys) { a.keys.Store(k) }
 
 func (a *Access) key() string {
 	if k := a.changed.Load(); k != nil {
@@ -60,6 +65,9 @@ type Grant struct {
 	Subject string     // the token's subject; empty: not named
 	Key     bool       // it came with the API key itself
 	Token   bool       // it came with a token
+	Rights  Rights     // what it may do
+
+	RelayTTL time.Duration // the most that TURN credentials may last; 0: no more bound than the server's
 }
 
 // Check applies the rules to a request with its Authorization header
@@ -72,7 +80,7 @@ func (a *Access) Check(r *http.Request) (Grant, *Error) {
 // CheckBearer is [Access.Check] for a bearer that came another way, as
 // browsers cannot send Authorization with a WebSocket; "" stands for none.
 func (a *Access) CheckBearer(r *http.Request, bearer string) (Grant, *Error) {
-	g := Grant{Client: a.Client(r)}
+	g := Grant{Client: a.Client(r), Rights: callerRights}
 	if !a.OriginAllowed(r) {
 		return Grant{}, errOrigin(r.Header.Get("Origin"))
 	}
@@ -91,6 +99,26 @@ func (a *Access) CheckBearer(r *http.Request, bearer string) (Grant, *Error) {
 	return Grant{}, errNoKey()
 }
 
+// Join is [Access.CheckBearer] for somebody who wants to join the room.
+func (a *Access) Join(r *http.Request, room, bearer string) (Grant, *Error) {
+	g, err := a.CheckBearer(r, bearer)
+	if err == nil {
+		err = g.may(RightJoin, room)
+	}
+	return granted(g, err)
+}
+
+// may tells why the grant does not reach for a right in a room ("" = no matter which).
+func (g Grant) may(right Rights, room string) *Error {
+	switch {
+	case !g.Rights.Has(right):
+		return errRight(right)
+	case g.Room != "" && room != "" && g.Room != room:
+		return errRoom(g.Room)
+	}
+	return nil
+}
+
 // granted keeps a refused request from carrying a half-filled grant.
 func granted(g Grant, err *Error) (Grant, *Error) {
 	if err != nil {
@@ -102,21 +130,20 @@ func granted(g Grant, err *Error) (Grant, *Error) {
 // accept fills g from a right bearer. Both sides of the comparison are hashed
 // first, so that its time tells neither content nor length of the key.
 func (a *Access) accept(g *Grant, bearer string) *Error {
-	key := a.key()
-	if key == "" {
+	key, keys := a.key(), a.keys.Load()
+	if key == "" && keys == nil {
 		return errTokenInvalid("this server has no API key")
 	}
 	want, got := sha256.Sum256([]byte(key)), sha256.Sum256([]byte(bearer))
-	if subtle.ConstantTimeCompare(want[:], got[:]) == 1 {
-		g.Key = true
+	if subtle.ConstantTimeCompare(want[:], got[:]) == 1 && key != "" {
+		g.Key, g.Rights = true, allRights
 		return nil
 	}
-	claims, err := parseToken(key, bearer)
+	claims, err := parseToken(key, keys, bearer)
 	if err != nil {
 		return err
 	}
-	g.Token, g.Room, g.Subject = true, claims.Room, claims.Subject
-	return nil
+	return claims.grant(g)
 }
 
 // bearer returns the credentials of an Authorization header with the Bearer

@@ -76,6 +76,16 @@ func errTokenNotYet() *Error {
 		Hint: "Compare the clock of the host that made the token with this server's."}
 }
 
+func errRight(right Rights) *Error {
+	return &Error{Status: 403, Code: "right_denied", Message: fmt.Sprintf("the token does not give the right %q", right),
+		Hint: fmt.Sprintf("Make a token whose perm lists it: `turnkey token -perm %s`, or POST /v1/token?perm=%s.", right, right)}
+}
+
+func errRoom(room string) *Error {
+	return &Error{Status: 403, Code: "room_denied", Message: fmt.Sprintf("the token is good for room %q only", room),
+		Hint: "Ask for a token for this room, or name the room of the token."}
+}
+
 func errOrigin(origin string) *Error {
 	hint := "On the server list the page's origin (scheme://host:port) in TURNKEY_ORIGINS, several separated by commas."
 	message := "another site's page may not read this"

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -34,6 +35,12 @@ type ICEServer struct {
 	Credential string   `json:"credential,omitempty"`
 }
 
+// WithoutRelays is the session for who may not relay: STUN only.
+func (s Session) WithoutRelays() Session {
+	s.ICEServers = slices.DeleteFunc(slices.Clone(s.ICEServers), func(i ICEServer) bool { return i.Credential != "" })
+	return s
+}
+
 // cors lets pages of allowed origins read what next answers, errors and
 // Retry-After too. Other pages get an error that they cannot read: not even
 // that a turnkey server is at this address is their business.
@@ -54,13 +61,16 @@ func (s *server) cors(next http.HandlerFunc) http.HandlerFunc {
 }
 
 // preflight answers what a browser asks before it sends an Authorization
-// header to another origin (Fetch Standard, CORS-preflight request).
-func (s *server) preflight(w http.ResponseWriter, _ *http.Request) {
-	h := w.Header()
-	h.Set("Access-Control-Allow-Methods", "GET")
-	h.Set("Access-Control-Allow-Headers", "Authorization")
-	h.Set("Access-Control-Max-Age", corsMaxAge)
-	w.WriteHeader(http.StatusNoContent)
+// header, or one of these methods, to another origin (Fetch Standard,
+// CORS-preflight request).
+func (s *server) preflight(methods string) http.HandlerFunc {
+	return s.cors(func(w http.ResponseWriter, _ *http.Request) {
+		h := w.Header()
+		h.Set("Access-Control-Allow-Methods", methods)
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+		h.Set("Access-Control-Max-Age", corsMaxAge)
+		w.WriteHeader(http.StatusNoContent)
+	})
 }
 
 // check applies the access rules and the rate limit. The holder of the API
@@ -105,6 +115,9 @@ func (s *server) session(r *http.Request) (Session, *Error) {
 	if !isName(label, "._~@-") {
 		return Session{}, errTokenInvalid("its subject cannot be a label, which is [A-Za-z0-9._~@-]{0,64}")
 	}
+	if grant.RelayTTL > 0 {
+		ttl = min(ttl, grant.RelayTTL)
+	}
 	session, err := s.ICE(label, ttl)
 	if own := (*Error)(nil); errors.As(err, &own) {
 		return Session{}, own
@@ -112,10 +125,13 @@ func (s *server) session(r *http.Request) (Session, *Error) {
 		s.Log.Error("cannot issue ICE servers", "label", label, "error", err)
 		return Session{}, &Error{Status: 500, Code: "internal", Message: "cannot issue credentials", Hint: hintLog}
 	}
+	if !grant.Rights.Has(RightRelay) {
+		session = session.WithoutRelays()
+	}
 	return session, nil
 }
 
-// token answers POST /v1/token?room=R&subject=S&ttl=SECONDS with a token, for the
+// token answers POST /v1/token?room=R&subject=S&perm=RIGHTS&ttl=SECONDS with a token, for the
 // holder of the API key, and for a program of this host where local clients
 // are served without one. A token begets no token.
 func (s *server) token(w http.ResponseWriter, r *http.Request) {
@@ -149,8 +165,16 @@ func (s *server) newToken(r *http.Request) (string, time.Time, *Error) {
 		return "", time.Time{}, errQuery("subject_invalid", fmt.Sprintf("subject %.80q has a character or length that is not allowed", subject),
 			"Use at most 64 of A-Z a-z 0-9 . _ ~ @ -.")
 	}
+	rights, err := ParseRights(r.URL.Query().Get("perm"))
+	if err != nil {
+		return "", time.Time{}, errQuery("perm_invalid", err.Error(), "List rights separated by commas, or leave ?perm= out for join and relay.")
+	}
+	relayTTL, bad := seconds(r.URL.Query(), "relayTTL", 0, maxTokenTTL)
+	if bad != nil {
+		return "", time.Time{}, bad
+	}
 	now := time.Now().UTC().Truncate(time.Second)
-	token, err := NewToken(s.Access.key(), room, subject, ttl, now)
+	token, err := Token{Room: room, Subject: subject, Rights: rights, TTL: ttl, RelayTTL: relayTTL}.Sign(s.Access.key(), now)
 	if err != nil {
 		return "", time.Time{}, &Error{Status: 409, Code: "no_key", Message: err.Error(),
 			Hint: "On the server set TURNKEY_API_KEY to 16 random bytes or more; tokens are signed with it."}
@@ -158,8 +182,7 @@ func (s *server) newToken(r *http.Request) (string, time.Time, *Error) {
 	return token, now.Add(ttl), nil
 }
 
-// query reads a name (of letters, digits and extra) and ?ttl=, whole seconds
-// from a minute to most; more than most is taken as most.
+// query reads a name (of letters, digits and extra) and ?ttl=, see [seconds].
 func query(r *http.Request, name, extra string, ttl, most time.Duration) (string, time.Duration, *Error) {
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -170,14 +193,21 @@ func query(r *http.Request, name, extra string, ttl, most time.Duration) (string
 		return "", 0, errQuery(name+"_invalid", fmt.Sprintf("%s %.80q has a character or length that is not allowed", name, value),
 			"Use at most 64 of A-Z a-z 0-9 "+extra+".")
 	}
-	if !q.Has("ttl") {
-		return value, ttl, nil
+	ttl, bad := seconds(q, "ttl", ttl, most)
+	return value, ttl, bad
+}
+
+// seconds reads whole seconds from a minute to most; more than most is taken as
+// most, and none is what stands for nothing.
+func seconds(q url.Values, name string, none, most time.Duration) (time.Duration, *Error) {
+	if !q.Has(name) {
+		return none, nil
 	}
 	least := min(minTTL, most)
-	seconds, err := strconv.ParseUint(q.Get("ttl"), 10, 62)
-	if err != nil || seconds < uint64(least/time.Second) {
-		return "", 0, errQuery("ttl_invalid", fmt.Sprintf("ttl %.20q is not a number of seconds from %d", q.Get("ttl"), int(least.Seconds())),
-			fmt.Sprintf("Ask for %d to %d seconds, or leave ?ttl= out; TURNKEY_CREDENTIAL_TTL bounds that of credentials.", int(least.Seconds()), int(most.Seconds())))
+	n, err := strconv.ParseUint(q.Get(name), 10, 62)
+	if err != nil || n < uint64(least/time.Second) {
+		return 0, errQuery("ttl_invalid", fmt.Sprintf("%s %.20q is not a number of seconds from %d", name, q.Get(name), int(least.Seconds())),
+			fmt.Sprintf("Ask for %d to %d seconds, or leave ?%s= out; TURNKEY_CREDENTIAL_TTL bounds that of credentials.", int(least.Seconds()), int(most.Seconds()), name))
 	}
-	return value, time.Duration(min(seconds, uint64(most/time.Second))) * time.Second, nil
+	return time.Duration(min(n, uint64(most/time.Second))) * time.Second, nil
 }

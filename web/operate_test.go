@@ -24,7 +24,7 @@ func operated(mode string, h Health) http.Handler {
 }
 
 func TestSessionsAreForTheHolderOfTheKey(t *testing.T) {
-	token, err := NewToken(testKey, "", "", time.Hour, time.Now())
+	token, err := Token{TTL: time.Hour}.Sign(testKey, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestReadiness(t *testing.T) {
 
 func TestKeyIsReplaced(t *testing.T) {
 	a := testAccess("key")
-	old, err := NewToken(testKey, "", "", time.Hour, time.Now())
+	old, err := Token{TTL: time.Hour}.Sign(testKey, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,38 +9,59 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// maxTokenLen is far above what NewToken makes, and keeps a bearer of many
-// kilobytes from being decoded.
-const maxTokenLen = 2048
+// maxTokenLen is far above what is needed, and keeps a bearer of many kilobytes
+// from being decoded.
+const maxTokenLen = 4096
 
-// claims are what a token says: the room it is for ("" = every room), for
-// whom (sub), and until when (exp).
+// Token is what a JSON Web Token (RFC 7519) of this server says.
+type Token struct {
+	Room     string        // the only room it is for, [A-Za-z0-9._~-]{1,64}; "" = every room
+	Subject  string        // whom it is for, [A-Za-z0-9._~@-]{1,64}; "" = not named
+	Rights   Rights        // what its holder may do; 0 = join and relay
+	TTL      time.Duration // how long it is good, a second or more
+	RelayTTL time.Duration // how long its TURN credentials last; 0 = as long as the server's, which is the most
+}
+
+// claims are a token's content beside the registered ones. A token without perm
+// has the rights of a caller.
 type claims struct {
-	Room string `json:"room,omitempty"`
+	Room string      `json:"room,omitempty"`
+	Perm *[]string   `json:"perm,omitempty"`
+	Turn *turnClaims `json:"turn,omitempty"`
 	jwt.RegisteredClaims
 }
 
-// NewToken returns a JSON Web Token (RFC 7519) signed by HS256 with key: it
-// admits subject ("" = not named) to room ("" = every room) from now until
-// now+ttl. It fails on an empty key, a ttl under a second, or a room or
-// subject that a server would refuse: a room is [A-Za-z0-9._~-]{1,64}, a
-// subject [A-Za-z0-9._~@-]{1,64}.
-func NewToken(key, room, subject string, ttl time.Duration, now time.Time) (string, error) {
+type turnClaims struct {
+	TTL int64 `json:"ttl,omitempty"` // seconds
+}
+
+// Sign returns the token, signed by HS256 with key, from now until now+TTL. It
+// fails on an empty key, and on what a server would refuse.
+func (t Token) Sign(key string, now time.Time) (string, error) {
 	switch {
 	case key == "":
 		return "", errors.New("no key to sign the token with: set TURNKEY_API_KEY")
-	case ttl < time.Second:
-		return "", fmt.Errorf("token lifetime %v: must be a second at least", ttl)
-	case !isName(room, "._~-"):
-		return "", fmt.Errorf("room %.80q: use 1 to 64 of A-Z a-z 0-9 . _ ~ -, or leave it empty for every room", room)
-	case !isName(subject, "._~@-"):
-		return "", fmt.Errorf("subject %.80q: use at most 64 of A-Z a-z 0-9 . _ ~ @ -", subject)
+	case t.TTL < time.Second:
+		return "", fmt.Errorf("token lifetime %v: must be a second at least", t.TTL)
+	case !isName(t.Room, "._~-"):
+		return "", fmt.Errorf("room %.80q: use 1 to 64 of A-Z a-z 0-9 . _ ~ -, or leave it empty for every room", t.Room)
+	case !isName(t.Subject, "._~@-"):
+		return "", fmt.Errorf("subject %.80q: use at most 64 of A-Z a-z 0-9 . _ ~ @ -", t.Subject)
+	case t.RelayTTL != 0 && t.RelayTTL < minTTL:
+		return "", fmt.Errorf("lifetime of TURN credentials %v: must be %v at least", t.RelayTTL, minTTL)
 	}
-	c := claims{Room: room, RegisteredClaims: jwt.RegisteredClaims{
-		Subject:   subject,
+	c := claims{Room: t.Room, RegisteredClaims: jwt.RegisteredClaims{
+		Subject:   t.Subject,
 		IssuedAt:  jwt.NewNumericDate(now),
-		ExpiresAt: jwt.NewNumericDate(now.Add(ttl)),
+		ExpiresAt: jwt.NewNumericDate(now.Add(t.TTL)),
 	}}
+	if t.Rights != 0 && t.Rights != callerRights {
+		names := t.Rights.Names()
+		c.Perm = &names
+	}
+	if t.RelayTTL != 0 {
+		c.Turn = &turnClaims{TTL: int64(t.RelayTTL / time.Second)}
+	}
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString([]byte(key))
 	if err != nil {
 		return "", fmt.Errorf("sign token: %w", err)
@@ -48,28 +69,69 @@ func NewToken(key, room, subject string, ttl time.Duration, now time.Time) (stri
 	return token, nil
 }
 
-// parseToken verifies signature, algorithm and times. What the token says is
-// looked at only after its signature was found right.
-func parseToken(key, token string) (claims, *Error) {
+// errNoSuchKey is why a token cannot be verified.
+var errNoSuchKey = errors.New("no key for it")
+
+// parseToken verifies algorithm, signature and times, with the API key and with
+// keys. What the token says is looked at only after its signature was found right.
+// The algorithm picks the keys, so that no public key can stand in for a shared one.
+func parseToken(key string, keys *Keys, token string) (claims, *Error) {
 	var c claims
 	if len(token) > maxTokenLen {
-		return c, errTokenInvalid("it is too long")
+		return c, errTokenInvalid(fmt.Sprintf("it is longer than %d bytes", maxTokenLen))
 	}
 	_, err := jwt.ParseWithClaims(token, &c,
-		func(*jwt.Token) (any, error) { return []byte(key), nil },
-		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Name}),
+		func(t *jwt.Token) (any, error) {
+			kid, _ := t.Header["kid"].(string)
+			set := keys.of(t.Method.Alg(), kid)
+			if t.Method == jwt.SigningMethodHS256 && key != "" {
+				set = append(set, []byte(key))
+			}
+			if _, critical := t.Header["crit"]; critical || len(set) == 0 {
+				return nil, errNoSuchKey
+			}
+			return jwt.VerificationKeySet{Keys: set}, nil
+		},
+		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg(), jwt.SigningMethodEdDSA.Alg()}),
 		jwt.WithExpirationRequired())
 	switch {
 	case errors.Is(err, jwt.ErrTokenExpired):
 		return c, errTokenExpired(c.ExpiresAt.Time)
 	case errors.Is(err, jwt.ErrTokenNotValidYet):
 		return c, errTokenNotYet()
+	case errors.Is(err, jwt.ErrTokenMalformed):
+		return c, errTokenInvalid("it is neither the API key nor a token that can be read")
+	case errors.Is(err, errNoSuchKey):
+		return c, errTokenInvalid("the server has no key that it could be signed with")
+	case errors.Is(err, jwt.ErrTokenRequiredClaimMissing):
+		return c, errTokenInvalid("it never expires; tokens need exp")
 	case err != nil:
-		return c, errTokenInvalid("it is neither the API key nor signed with it by HS256")
-	case !isName(c.Room, "._~-"):
-		return c, errTokenInvalid("its room is no room name")
+		return c, errTokenInvalid("it is neither the API key nor signed with a key of this server, by HS256 or EdDSA")
 	}
 	return c, nil
+}
+
+// grant fills g with what a token says.
+func (c claims) grant(g *Grant) *Error {
+	g.Rights = callerRights
+	if c.Perm != nil {
+		rights, err := rightsOf(*c.Perm)
+		if err != nil {
+			return errTokenInvalid("its perm is wrong: " + err.Error())
+		}
+		g.Rights = rights
+	}
+	if c.Turn != nil {
+		if c.Turn.TTL < 0 || c.Turn.TTL > int64(maxTokenTTL/time.Second) {
+			return errTokenInvalid("its turn.ttl is no number of seconds up to 30 days")
+		}
+		g.RelayTTL = time.Duration(c.Turn.TTL) * time.Second
+	}
+	if !isName(c.Room, "._~-") {
+		return errTokenInvalid("its room is no room name")
+	}
+	g.Token, g.Room, g.Subject = true, c.Room, c.Subject
+	return nil
 }
 
 // isName tells whether s has at most 64 bytes, all of them letters, digits or

@@ -27,7 +27,7 @@ func TestBearer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good, err := NewToken(testKey, "r1", "bob", time.Hour, now)
+	good, err := Token{Room: "r1", Subject: "bob", TTL: time.Hour}.Sign(testKey, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,12 +103,12 @@ func TestTwoAuthorizationHeadersAreNoBearer(t *testing.T) {
 }
 
 func TestGrantTellsWhoItIsFor(t *testing.T) {
-	token, err := NewToken(testKey, "r1", "bob", time.Hour, time.Now())
+	token, err := Token{Room: "r1", Subject: "bob", TTL: time.Hour}.Sign(testKey, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := expect(t, testAccess("key"), request(remote, "turn.example", "Authorization: Bearer "+token), "")
-	want := Grant{Client: netip.MustParseAddr("203.0.113.9"), Room: "r1", Subject: "bob", Token: true}
+	want := Grant{Client: netip.MustParseAddr("203.0.113.9"), Room: "r1", Subject: "bob", Token: true, Rights: callerRights}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -131,7 +131,7 @@ func TestNewTokenRefusesWhatNoServerTakes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := NewToken(tt.key, tt.room, tt.subject, tt.ttl, time.Now()); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if _, err := (Token{Room: tt.room, Subject: tt.subject, TTL: tt.ttl}).Sign(tt.key, time.Now()); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want an error about %q", err, tt.want)
 			}
 		})

@@ -8,6 +8,8 @@
 //	GET  /readyz        200 while no check of the server on itself fails ([Health])
 //	GET  /metrics       for Prometheus: this host, or the API key
 //	GET  /v1/sessions   the live TURN sessions; DELETE ends them: the API key
+//	GET  /v1/rooms      rooms; below them who is in, kicking and telling: [Rights]
+//	GET  /v1/validate   whether a join would be refused, and why
 //	GET  /call          the call page; its room stands behind #
 //	GET  /nat           the NAT test of a browser; its server's half is a route
 //	GET  /docs/NAME     the documentation
@@ -46,6 +48,8 @@ type Config struct {
 	Docs fs.FS
 	// Operation is what the operator sees and does; the zero value: nothing.
 	Operation Operation
+	// Rooms is the rooms of the signaling server; the zero value: none.
+	Rooms Rooms
 	// Routes are further handlers by [http.ServeMux] pattern. They get the
 	// security headers and the recovery from panics, and nothing else.
 	Routes map[string]http.Handler
@@ -65,10 +69,11 @@ func New(c Config) http.Handler {
 	s := &server{Config: c}
 	s.defaults()
 	s.mux.HandleFunc("GET /v1/ice", s.cors(s.ice))
-	s.mux.HandleFunc("OPTIONS /v1/ice", s.cors(s.preflight))
+	s.mux.HandleFunc("OPTIONS /v1/ice", s.preflight("GET"))
 	s.mux.HandleFunc("POST /v1/token", s.token)
 	s.mux.HandleFunc("GET /healthz", s.healthz)
 	s.operate(s.Operation)
+	s.rooms(s.Rooms)
 	s.pages()
 	for pattern, h := range c.Routes {
 		s.mux.Handle(pattern, h)

@@ -85,16 +85,23 @@ func (c *call) session(cfg configs.Config, label string, ttl time.Duration) (web
 // token prints a token that a client can show instead of the API key.
 func token(c *call) error {
 	var asJSON bool
-	var room, subject string
+	var room, subject, perm string
+	var relayTTL time.Duration
 	ttl := time.Hour
 	_, err := c.flags("token", 0, func(f *flag.FlagSet) {
 		f.StringVar(&room, "room", "", "the only room it is good for; default every room")
 		f.StringVar(&subject, "subject", "", "whom it is for")
 		f.DurationVar(&ttl, "ttl", ttl, "how long it is good")
+		f.StringVar(&perm, "perm", "", "what its holder may do, some of join,relay,list,kick,tell; default join,relay")
+		f.DurationVar(&relayTTL, "relay-ttl", 0, "how long its TURN credentials last; default and longest is TURNKEY_CREDENTIAL_TTL")
 		jsonFlag(f, &asJSON)
 	})
 	if err != nil {
 		return err
+	}
+	rights, err := web.ParseRights(perm)
+	if err != nil {
+		return usageError{fmt.Errorf("-perm: %w", err)}
 	}
 	cfg, err := configs.Load(c.environ)
 	if err != nil {
@@ -110,12 +117,16 @@ func token(c *call) error {
 	}
 	if len(key.values) > 0 {
 		t.ExpiresAt = time.Now().Add(ttl).UTC().Truncate(time.Second)
-		if t.Token, err = web.NewToken(key.values[0], room, subject, ttl, time.Now()); err != nil {
+		want := web.Token{Room: room, Subject: subject, Rights: rights, TTL: ttl, RelayTTL: relayTTL}
+		if t.Token, err = want.Sign(key.values[0], time.Now()); err != nil {
 			return usageError{err}
 		}
 	} else {
 		fmt.Fprintln(c.stderr, "no TURNKEY_API_KEY and no TURNKEY_STATE_DIR here: asking the running server")
-		q := url.Values{"room": {room}, "subject": {subject}, "ttl": {strconv.Itoa(int(ttl / time.Second))}}
+		q := url.Values{"room": {room}, "subject": {subject}, "perm": {perm}, "ttl": {strconv.Itoa(int(ttl / time.Second))}}
+		if relayTTL != 0 {
+			q.Set("relayTTL", strconv.Itoa(int(relayTTL/time.Second)))
+		}
 		if err := c.ask(cfg, http.MethodPost, "/v1/token", q, &t); err != nil {
 			return err
 		}

@@ -138,7 +138,7 @@ func TestCallOfThree(t *testing.T) {
 func TestCallPageSaysWhyAndWhatToDo(t *testing.T) {
 	const key = "a-key-of-the-browser-lab"
 	p, host := start(t, allowClients, "TURNKEY_AUTH=key", "TURNKEY_API_KEY="+key, "TURNKEY_ROOM_MAX=2")
-	token, err := web.NewToken(key, "full", "", time.Hour, time.Now())
+	token, err := web.Token{Room: "full", TTL: time.Hour}.Sign(key, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
