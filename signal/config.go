@@ -28,6 +28,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"turnkey/signal/doctor"
 )
 
 // Config says who may come in, what they are given, and how many fit.
@@ -72,6 +74,11 @@ type Config struct {
 	// PeersPerIP is how many sockets one IPv4 address or one IPv6 /64 may
 	// hold, default 64.
 	PeersPerIP int
+
+	// Observe is told what happens between peers: a diagnosis can then say why
+	// they are not connected. It is called under the lock of a room, so it must
+	// return at once, and call nothing of this package. Nil: nobody is told.
+	Observe func(doctor.Event)
 
 	// Log gets one line per socket at its end, at Debug, and faults of ICE
 	// at Error. Nil discards.

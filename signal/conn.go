@@ -56,7 +56,8 @@ type conn struct {
 	id   string // of the session that it may begin
 	srv  *Server
 	req  *http.Request
-	addr netip.Prefix
+	from netip.Addr
+	addr netip.Prefix // what from counts for
 	ws   *websocket.Conn
 	nc   net.Conn // under ws, for deadlines
 	out  *queue
@@ -190,9 +191,12 @@ func (c *conn) receive(kind websocket.MessageType, b []byte) *Error {
 	if kind != websocket.MessageText {
 		return errBinary()
 	}
-	m, err := Decode(b)
+	m, err := decode(b)
 	if err == nil {
 		err = c.handle(m)
+	}
+	if err != nil {
+		c.refused(m, err)
 	}
 	if err != nil && m.ID != 0 {
 		err = err.answering(m.ID)

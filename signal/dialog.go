@@ -3,6 +3,7 @@ package signal
 import (
 	"slices"
 
+	"turnkey/signal/doctor"
 	"turnkey/signal/sdp"
 )
 
@@ -27,6 +28,7 @@ type dialog struct {
 type early struct {
 	ufrag string
 	parcel
+	candidate *iceCandidate
 }
 
 // candidates counts those of the newest generation.
@@ -95,12 +97,26 @@ func (r *room) describe(from string, m Message) ([]delivery, *Error) {
 	if restart {
 		body = append(slices.Clip(body), `,"restart":true`...)
 	}
+	seen := doctor.Event{What: doctor.Offered, Peer: from, To: m.Peer, Candidates: m.desc.Candidates, Restart: restart}
+	if m.Type == Answer {
+		seen.What = doctor.Answered
+	}
 	ds := []delivery{{m.Peer, parcel{relayFrame(m.Type, from, body), from, m.ID}}}
 	for _, e := range mine.early {
-		if e.ufrag == "" || slices.Contains(ufrags, e.ufrag) {
-			ds = append(ds, delivery{m.Peer, e.parcel})
+		switch {
+		case e.ufrag != "" && !slices.Contains(ufrags, e.ufrag):
+			seen.Missed++
+			continue
+		case e.candidate.end:
+			mine.sent.over = true
+		default:
+			mine.sent.add(e.candidate.Candidate)
+			seen.Candidates = append(seen.Candidates, e.candidate.Candidate)
 		}
+		ds = append(ds, delivery{m.Peer, e.parcel})
 	}
+	seen.End = mine.sent.over
+	r.tell(seen)
 	mine.early, mine.bytes = nil, 0
 	return ds, nil
 }
@@ -110,23 +126,31 @@ func (r *room) describe(from string, m Message) ([]delivery, *Error) {
 func (r *room) trickle(from string, m Message) (ds []delivery, warn *Error, _ *Error) {
 	d, c := r.dialog(from, m.Peer), m.candidate
 	known := d.desc != nil && (c.ufrag == "" || slices.Contains(d.desc.Ufrags(), c.ufrag))
+	seen := doctor.Event{What: doctor.Passed, Peer: from, To: m.Peer, Candidates: []sdp.Candidate{c.Candidate}}
 	switch {
 	case slices.Contains(d.before, c.ufrag) && c.ufrag != "" && !known:
+		seen.What = doctor.Dropped
+		r.tell(seen)
 		return nil, errStale(c.ufrag), nil
 	case !known && (len(d.early) >= earlyCandidates || d.bytes+len(m.body) > earlyBytes):
 		return nil, nil, errEarly()
 	case !known:
 		d.bytes += len(m.body)
-		d.early = append(d.early, early{c.ufrag, parcel{relayFrame(m.Type, from, m.body), from, m.ID}})
+		d.early = append(d.early, early{c.ufrag, parcel{relayFrame(m.Type, from, m.body), from, m.ID}, c})
+		if seen.What = doctor.Held; !c.end {
+			r.tell(seen)
+		}
 		return nil, nil, nil
 	case c.end:
 		d.sent.over = true
+		r.tell(doctor.Event{What: doctor.Ended, Peer: from, To: m.Peer})
 		return []delivery{{m.Peer, parcel{relayFrame(m.Type, from, endOf(d.desc, m)), from, m.ID}}}, d.sent.judge(r.peer(from).relays), nil
 	}
 	if err := c.place(d.desc); err != nil {
 		return nil, nil, err
 	}
 	d.sent.add(c.Candidate)
+	r.tell(seen)
 	return []delivery{{m.Peer, parcel{relayFrame(m.Type, from, c.filled(m)), from, m.ID}}}, nil, nil
 }
 

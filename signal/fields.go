@@ -199,7 +199,7 @@ func missing(name string) *Error {
 }
 
 func unknown(kind string) *Error {
-	hint := "the types are join, offer, answer, candidate, message, ice, bye, update, restart, offer-request, resume and ack"
+	hint := "the types are join, offer, answer, candidate, message, ice, bye, update, restart, offer-request, state, resume and ack"
 	if lower := strings.ToLower(kind); lower != kind {
 		hint += ", in lower case"
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"sync"
 	"time"
+
+	"turnkey/signal/doctor"
 )
 
 // hub is a room with its lock and the sessions of its peers. Nothing under the
@@ -20,7 +22,7 @@ type hub struct {
 func (h *hub) join(s *session, c *conn, m Message, resume string, ice issued) *Error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	p := peer{id: s.id, name: m.Name, meta: m.Meta, noRollback: m.fixed, relays: bytes.Contains(ice.Servers, []byte(`"turn`))}
+	p := peer{id: s.id, name: m.Name, meta: m.Meta, noRollback: m.fixed, addr: c.from, relays: bytes.Contains(ice.Servers, []byte(`"turn`))}
 	ds, err := h.room.join(p, m, resume, ice, time.Now())
 	if err != nil {
 		return err
@@ -53,6 +55,9 @@ func (h *hub) receive(s *session, c *conn, m Message) *Error {
 	}
 	switch m.Type {
 	case ICE:
+		return nil
+	case State:
+		h.room.report(s.id, m)
 		return nil
 	case Update:
 		ds, err := h.room.update(s.id, m)
@@ -103,6 +108,7 @@ func (h *hub) resume(s *session, c *conn, m Message, ice issued) (old *conn, ok 
 	c.session.Store(s)
 	c.out.push(resumedFrame(m.ID, s.last, missed, ice))
 	c.out.wake()
+	h.room.tell(doctor.Event{What: doctor.Back, Peer: s.id, Address: c.from})
 	h.deliver(h.room.setAway(s.id, false))
 	return old, true
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"regexp"
 
+	"turnkey/signal/doctor"
 	"turnkey/signal/sdp"
 )
 
@@ -33,6 +34,7 @@ const (
 	Request   Type = "offer-request" // ask a peer to make an offer
 	Resume    Type = "resume"        // go on with the session of a lost socket
 	Ack       Type = "ack"           // what was received up to here need not be kept
+	State     Type = "state"         // how the connection with a peer stands; not relayed
 )
 
 // Everyone is the peer that stands for all others in the room, for [Note].
@@ -61,6 +63,7 @@ type Message struct {
 	desc      *sdp.Description // of Offer and Answer
 	notes     []sdp.Fault      // what was mended in it
 	candidate *iceCandidate    // of Candidate
+	report    doctor.Report    // of State
 
 	// body holds what a relayed message carries, as JSON members that begin
 	// with a comma, each value as it came. It is nil if there is nothing to
@@ -112,7 +115,7 @@ func decode(b []byte) (m Message, _ *Error) {
 		if f["peer"] == nil {
 			return m, nil
 		}
-	case Offer, Answer, Candidate, Note, Restart, Request:
+	case Offer, Answer, Candidate, Note, Restart, Request, State:
 	default:
 		return m, unknown(kind)
 	}
@@ -127,6 +130,8 @@ func decode(b []byte) (m Message, _ *Error) {
 		m.desc, m.notes, err = f.description(m.Type)
 	case Candidate:
 		m.candidate, err = f.candidate()
+	case State:
+		m.report, err = f.report()
 	case Note:
 		if f["data"] == nil {
 			err = missing("data")

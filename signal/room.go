@@ -2,8 +2,11 @@ package signal
 
 import (
 	"encoding/json"
+	"net/netip"
 	"slices"
 	"time"
+
+	"turnkey/signal/doctor"
 )
 
 // room decides who gets what. It does no I/O, takes no lock and reads no
@@ -22,6 +25,8 @@ type room struct {
 
 	dialogs map[[2]string]*dialog // by sender and receiver
 	talks   bool                  // peers send each other messages of their own, and may want no more
+
+	seen func(doctor.Event) // as Config.Observe
 }
 
 type peer struct {
@@ -29,6 +34,7 @@ type peer struct {
 	name string
 	meta json.RawMessage
 	away bool // it has no socket and may come back
+	addr netip.Addr
 
 	noRollback bool // it cannot take an offer back
 	relays     bool // it was given TURN servers
@@ -63,6 +69,7 @@ func (r *room) join(p peer, m Message, resume string, ice issued, now time.Time)
 	var told, offers []delivery
 	before := r.peers
 	r.peers = append(r.peers, p)
+	r.tell(doctor.Event{What: doctor.Joined, Peer: p.id, Address: p.addr, TURN: p.relays})
 	for _, q := range before {
 		held := r.takeHeld(q.id, p.id, now)
 		offers = append(offers, held...)
@@ -114,6 +121,7 @@ func (r *room) pass(from string, m Message, now time.Time) ([]delivery, *Error) 
 		return ds, err
 	case Bye:
 		r.forgetDialogs(from, m.Peer)
+		r.tell(doctor.Event{What: doctor.Parted, Peer: from, To: m.Peer})
 	}
 	p := parcel{relayFrame(m.Type, from, m.body), from, m.ID}
 	if m.Type == Note {
@@ -148,6 +156,9 @@ func (r *room) setAway(id string, away bool) []delivery {
 	for i := range r.peers {
 		if p := &r.peers[i]; p.id == id && p.away != away {
 			p.away = away
+			if away {
+				r.tell(doctor.Event{What: doctor.Away, Peer: id})
+			}
 			return r.toOthers(id, parcel{frame: presenceFrame(id, away)})
 		}
 	}
@@ -163,6 +174,7 @@ func (r *room) leave(id string, why reason) []delivery {
 	delete(r.waits, id)
 	delete(r.held, id)
 	r.forgetDialogs(id, "")
+	r.tell(doctor.Event{What: doctor.Left, Peer: id})
 	return r.toOthers(id, parcel{frame: leftFrame(id, why)})
 }
 

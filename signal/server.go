@@ -67,14 +67,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		errUpgrade().write(w, http.StatusUpgradeRequired)
 		return
 	}
-	addr := bucket(s.cfg.Client(r))
+	from := s.cfg.Client(r)
+	addr := bucket(from)
 	if err, status := s.enter(addr); err != nil {
 		err.write(w, status)
 		return
 	}
 	defer s.exit(addr)
 	c := &conn{
-		id: s.newID(), srv: s, req: r, addr: addr,
+		id: s.newID(), srv: s, req: r, from: from, addr: addr,
 		out:  newQueue(),
 		rate: rate.NewLimiter(messageRate, messageBurst),
 	}
@@ -223,7 +224,7 @@ func (s *Server) acquire(name string) (*hub, *Error) {
 		if len(s.rooms) >= s.cfg.RoomsMax {
 			return nil, errServerFull()
 		}
-		h = &hub{room: room{name: name, max: s.cfg.RoomMax}, sessions: map[string]*session{}}
+		h = &hub{room: room{name: name, max: s.cfg.RoomMax, seen: s.cfg.Observe}, sessions: map[string]*session{}}
 		s.rooms[name] = h
 	}
 	h.refs++

@@ -68,7 +68,7 @@ func (s *Server) refuse(r *request, transport, user string, refused refusal) {
 		_, label, _ := cred.Parse(user)
 		s.watch.Refused(Refused{
 			Username: user, Label: label, Client: r.from, Transport: transport,
-			Method: r.typ.Method.String(), Code: int(refused.code), Reason: refused.why,
+			Method: r.typ.Method.String(), Code: int(refused.code), Reason: refused.why, Rule: refused.rule, Denied: refused.denied,
 		})
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -253,6 +254,17 @@ func (s *Server) SetSecrets(secrets *cred.Secrets) { s.secrets.Store(secrets) }
 
 // Sessions returns the live sessions, in no order.
 func (s *Server) Sessions() []Session { return s.sessions.list() }
+
+// SessionsOf returns the live sessions of the users with these labels, in no
+// order and without their peers.
+func (s *Server) SessionsOf(labels ...string) (list []Session) {
+	for _, v := range s.sessions.all() {
+		if slices.Contains(labels, v.Label) {
+			list = append(list, v.snapshot())
+		}
+	}
+	return list
+}
 
 // unauthenticated reports whether a client that has not proved its address may
 // be answered once more. A connection proves it.

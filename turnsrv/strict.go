@@ -42,6 +42,8 @@ type refusal struct {
 	unknown   stun.UnknownAttributes // with 420
 	alternate netip.AddrPort         // with 300
 	why       string                 // for the log
+	rule      string                 // the one that denies a peer, with 403
+	denied    netip.Addr             // that peer
 }
 
 // judge checks a request that is authenticated, with a nonce that is good,
@@ -231,7 +233,8 @@ func (g *gate) judgePeer(m *stun.Message, raw stun.RawAttribute, s *session, den
 		return refusal{code: stun.CodePeerAddrFamilyMismatch, why: "peer " + peer.String() + " is of another address family than the relay"}
 	}
 	if rule := denied(peer); rule != "" {
-		return refusal{code: stun.CodeForbidden, why: "peer " + peer.Addr().String() + " is denied: " + rule + "; ALLOW_PEERS could permit it"}
+		return refusal{code: stun.CodeForbidden, why: "peer " + peer.Addr().String() + " is denied: " + rule + "; ALLOW_PEERS could permit it",
+			rule: rule, denied: peer.Addr()}
 	}
 	return refusal{}
 }

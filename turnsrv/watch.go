@@ -22,4 +22,6 @@ type Refused struct {
 	Method    string // as in "Allocate"
 	Code      int    // of the error, RFC 8656 section 19
 	Reason    string
+	Rule      string     // the one of Peers that denies Denied; "" = that is not the reason
+	Denied    netip.Addr // the peer that was to be reached
 }

@@ -18,6 +18,7 @@ import (
 	"turnkey/nattest/visitor"
 	"turnkey/signal"
 	"turnkey/signal/client"
+	"turnkey/signal/doctor"
 	"turnkey/stunsrv"
 	"turnkey/turnsrv"
 	"turnkey/turnsrv/cred"
@@ -89,6 +90,7 @@ type server struct {
 	tokens  *stunsrv.Tokens  // of NAT probes
 	stun    *stunPlaces
 	visitor *visitor.Server // the NAT test in a page
+	book    *doctor.Book    // what the call doctor knows
 	turn    *turnsrv.Server
 	signal  *signal.Server
 	access  *web.Access
@@ -176,6 +178,7 @@ func (s *server) prepare() (err error) {
 	}
 	s.limit = stunsrv.NewLimiter(s.cfg.UnauthRate, unauthBurst*s.cfg.UnauthRate)
 	s.tokens = stunsrv.NewTokens(tokenLife)
+	s.book = doctor.NewBook(doctorPeers)
 	return nil
 }
 
@@ -204,6 +207,8 @@ func (s *server) handler() http.Handler {
 			"GET /nattest.json": http.HandlerFunc(s.probeDocument),
 			"POST /v1/nat":      s.visitor,
 			"POST /v1/nat/":     s.visitor,
+
+			"GET /v1/rooms/{room}/doctor": http.HandlerFunc(s.diagnose),
 		},
 		Log: s.log,
 	})

@@ -33,6 +33,7 @@ func (s *server) signaling(access *web.Access) *signal.Server {
 		RoomMax:       s.cfg.RoomMax,
 		RoomsMax:      s.cfg.RoomsMax,
 		PeersPerIP:    s.cfg.PeersPerIP,
+		Observe:       s.seeRoom,
 		Log:           s.log,
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"turnkey/nattest/visitor"
+	"turnkey/signal/doctor"
 	"turnkey/turnsrv"
 	"turnkey/web"
 )
@@ -50,14 +51,16 @@ func (s *server) heard(conn net.PacketConn) func([]byte, netip.AddrPort) {
 	return func(datagram []byte, from netip.AddrPort) { s.visitor.Heard(at, datagram, from) }
 }
 
-// watch tells the visitor's tests what becomes of their requests.
+// watch tells the visitor's tests and the call doctor what becomes of requests.
 func (s *server) watch() turnsrv.Watch {
 	return turnsrv.Watch{
 		Allocated: func(v turnsrv.Session) {
 			s.visitor.Allocated(visitor.Allocation{Label: v.Label, Client: v.Client, Server: v.Server, Transport: v.Transport})
+			s.book.Allocated(v.Label, doctor.Allocation{At: v.Created, Transport: v.Transport, Client: v.Client, Relay: v.Relay})
 		},
 		Refused: func(v turnsrv.Refused) {
 			s.visitor.Refused(visitor.Refusal{Label: v.Label, Transport: v.Transport, Method: v.Method, Code: v.Code, Reason: v.Reason})
+			s.book.Refused(v.Label, doctor.Refusal{At: time.Now(), Transport: v.Transport, Method: v.Method, Code: v.Code, Reason: reason(v), Rule: v.Rule, Denied: v.Denied})
 		},
 	}
 }

@@ -206,6 +206,12 @@ func (s *Server) expect(id transaction, r *run) {
 	s.sent[id] = r
 }
 
+// LastHeard tells how long ago the newest Binding request from an address came to
+// the endpoint that is bound to at. A flood of them makes it forget.
+func (s *Server) LastHeard(from netip.Addr, at netip.AddrPort) (ago time.Duration, ok bool) {
+	return s.sightings.last(anyPort(from), at)
+}
+
 // Heard takes a Binding message that came from an address to the endpoint that
 // is bound to at: a request is remembered for a while, and an answer to a check,
 // or a check for a test that is being made, is taken into account. It is meant
