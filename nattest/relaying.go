@@ -41,7 +41,7 @@ func relay(f facts, urls []URLReport) Relay {
 
 // heavyLoss is the share of lost round trips from which silence proves nothing:
 // one of the dozen requests of a verification may then go unanswered for good.
-const heavyLoss = 1.0 / 3
+const heavyLoss = 0.25
 
 // doubt takes back that TURN failed, where every URL failed by silence alone and
 // so many packets get lost that this may be why.
