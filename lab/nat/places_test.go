@@ -25,7 +25,8 @@ import (
 type place func(t *testing.T, w *world) *netns.Host
 
 // put places a machine, and returns with it what makes its routers forget every
-// flow: the next run must not find ports that are open from the last one.
+// flow, and what its filters noted: the next run must not find ports that are
+// open, or taken, from the last one.
 func (tt topology) put(t *testing.T, w *world) (client *netns.Host, forget func()) {
 	t.Helper()
 	before := len(w.routers)
@@ -33,7 +34,7 @@ func (tt topology) put(t *testing.T, w *world) (client *netns.Host, forget func(
 	routers := slices.Clone(w.routers[before:])
 	return client, func() {
 		for _, r := range routers {
-			r.Run("conntrack", "-F")
+			r.Run("sh", "-c", "conntrack -F; nft flush map ip inbound from; nft flush set ip inbound ok; true")
 		}
 	}
 }
