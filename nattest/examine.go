@@ -9,11 +9,6 @@ import (
 	"time"
 )
 
-// observe maps fresh sockets of one family through the endpoints, and no more.
-func (c *Config) observe(ctx context.Context, network string, eps []netip.AddrPort) observation {
-	return c.examine(ctx, network, plan{mapping: c.Trials, own: eps}, "", nil)
-}
-
 // Sockets of Run beside those that the mapping is read from.
 const (
 	filterSockets  = 2

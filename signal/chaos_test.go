@@ -34,7 +34,6 @@ type simulation struct {
 	rng     *rand.Rand
 	hub     *hub
 	clients []*simulated
-	byID    map[string]*simulated
 }
 
 // connect gives a client a new socket: whatever was under way is lost, and the
