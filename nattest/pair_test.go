@@ -108,6 +108,10 @@ func TestMatchBesidesTheMatrix(t *testing.T) {
 			at("203.0.113.7", "192.168.1.2:4000")(r)
 			r.Around = &around.Report{CGN: around.Finding{State: around.Yes}}
 		}, at("203.0.113.7", "192.168.1.3:4000"), Unknown, 4, "hairpinning"},
+		{"a router that opens ports", "apdm/apdf", "apdm/apdf", none, func(r *Report) {
+			at("203.0.113.7", "192.168.1.2:4000")(r)
+			r.Around = &around.Report{PCP: around.Protocol{Mapping: around.Yes, External: netip.MustParseAddr("203.0.113.7")}}
+		}, relayNeeded, 1, "the router of B opens ports"},
 		{"TURN failed at one", "apdm/apdf", "apdm/apdf", func(r *Report) { r.TURN.State = "failed" }, none, relayNeeded, 1, "TURN failed at A"},
 		{"days apart", "eim/apdf", "eim/apdf", func(r *Report) { r.Time = r.Time.AddDate(0, 0, 3) }, none, direct, 0, "72 hours apart"},
 		{"IPv6 beside symmetric NATs", "apdm/apdf", "apdm/apdf", six, six, direct, 0, ""},

@@ -2,7 +2,10 @@ package nattest
 
 import (
 	"io"
+	"slices"
 	"strings"
+
+	"turnkey/nattest/around"
 )
 
 // because says in a sentence what the prediction rests on.
@@ -59,6 +62,22 @@ func (p *Pair) relays(a, b *Report) {
 	case a.TURN.State != "ok" && b.TURN.State != "ok":
 		p.Caveats = append(p.Caveats, "TURN was tested at neither")
 	}
+	for i, r := range []*Report{a, b} {
+		if r.opensPorts() {
+			p.Caveats = append(p.Caveats, "the router of "+"AB"[i:i+1]+" opens ports for who asks (UPnP, NAT-PMP or PCP): an application there that does is reached directly")
+		}
+	}
+}
+
+// opensPorts says that a port opened on the router is open to the internet: it
+// has the public address itself.
+func (r *Report) opensPorts() bool {
+	if r.Around == nil {
+		return false
+	}
+	return slices.ContainsFunc([]around.Protocol{r.Around.UPnP, r.Around.NATPMP, r.Around.PCP}, func(p around.Protocol) bool {
+		return p.Mapping == around.Yes && slices.ContainsFunc(r.V4.Mapped, func(m Mapped) bool { return m.Address == p.External })
+	})
 }
 
 var pairTitles = map[string]string{
