@@ -3,6 +3,7 @@ package configs
 import (
 	"fmt"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -45,6 +46,7 @@ func (l *loader) check() {
 	l.refuse("ROOM_MAX", between(c.RoomMax, 2, 64))
 	l.refuse("ROOMS_MAX", between(c.RoomsMax, 1, 1000000))
 	l.refuse("PEERS_PER_IP", between(c.PeersPerIP, 1, 100000))
+	l.checkWebhook()
 	l.refuse("DRAIN_TIMEOUT", within(c.DrainTimeout, 0, time.Hour))
 	if at := c.Alternate; at != (netip.AddrPort{}) {
 		if !unicast(at.Addr()) || at.Addr().Zone() != "" || at.Port() == 0 {
@@ -156,6 +158,40 @@ func (l *loader) checkWeb() {
 			l.refuse("TRUSTED_PROXIES", inEntry(i, len(c.TrustedProxies), &problem{"everybody would be a trusted proxy and could pretend to be any client", "name the addresses of your proxies"}))
 		}
 	}
+}
+
+// checkWebhook refuses a URL that nothing can be sent to, or that is not signed for.
+func (l *loader) checkWebhook() {
+	c := &l.cfg
+	l.refuse("WEBHOOK_FAIL", oneOf(c.WebhookFail, FailDeny, FailAllow))
+	_, err := checkFile(c.JWTKeys, "the keys")
+	l.refuse("JWT_KEYS", err)
+	if c.WebhookSecret != "" {
+		l.refuse("WEBHOOK_SECRET", checkSecret(c.WebhookSecret))
+	}
+	if c.WebhookURL == "" {
+		if c.WebhookSecret != "" && l.values[Prefix+"WEBHOOK_URL"] == "" {
+			l.refuse("WEBHOOK_SECRET", &problem{"TURNKEY_WEBHOOK_URL is not set", "set it to the address of the backend"})
+		}
+		return
+	}
+	if c.WebhookSecret == "" && l.values[Prefix+"WEBHOOK_SECRET"] == "" {
+		l.refuse("WEBHOOK_URL", &problem{"TURNKEY_WEBHOOK_SECRET is not set, so that the backend could not tell the server from others", secretFix})
+	}
+	u, err := url.Parse(c.WebhookURL)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "":
+		l.refuse("WEBHOOK_URL", &problem{"not of the form https://host[:port]/path", "write e.g. https://app.example.com/turnkey, without a user"})
+	case u.Scheme == "http" && !private(u.Hostname()):
+		c.Warnings = append(c.Warnings, Prefix+"WEBHOOK_URL: everybody on the way can read and change what is sent by http; use https")
+	}
+}
+
+// private reports whether a host is on this machine or in a private network, as
+// far as can be seen without asking anybody.
+func private(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && (addr.IsLoopback() || addr.IsPrivate())
 }
 
 func checkRealm(s string) error {

@@ -30,6 +30,12 @@ const (
 // HTTPSOff is the value of [Config.HTTPS] that leaves it out in spite of a certificate.
 const HTTPSOff = "off"
 
+// The values of [Config.WebhookFail].
+const (
+	FailDeny  = "deny"
+	FailAllow = "allow"
+)
+
 // The values of [Config.LogFormat].
 const (
 	LogText = "text"
@@ -64,6 +70,7 @@ type Config struct {
 	CredentialTTL time.Duration `env:"CREDENTIAL_TTL" envDefault:"12h" doc:"How long a TURN credential can start new relays, 1m to 168h; running calls outlive it."`
 	Auth          string        `env:"AUTH" envDefault:"local" doc:"Who may have credentials: local (clients on loopback and private addresses), key (whoever has the API key or a token), open (everybody: anyone can use your bandwidth)."`
 	APIKey        string        `env:"API_KEY" secret:"true" doc:"Key that clients show with TURNKEY_AUTH=key and that signs tokens, at least 16 printable ASCII characters without spaces."`
+	JWTKeys       string        `env:"JWT_KEYS" doc:"File with keys of others whose tokens are accepted, a JSON Web Key Set (Ed25519 public keys, or shared keys for HS256 of at least 32 bytes), read again when it changes and on SIGHUP."`
 	APIKeyFile    string        `env:"API_KEY_FILE" doc:"File that holds what TURNKEY_API_KEY would hold, read again when it changes and on SIGHUP; set only one of the two."`
 
 	// The web around it, and the peers behind it.
@@ -89,6 +96,10 @@ type Config struct {
 	RoomMax    int `env:"ROOM_MAX" envDefault:"8" doc:"Most peers in one room of the signaling server, 2 to 64."`
 	RoomsMax   int `env:"ROOMS_MAX" envDefault:"10000" doc:"Most rooms at once, 1 to 1000000."`
 	PeersPerIP int `env:"PEERS_PER_IP" envDefault:"64" doc:"Most signaling connections of one IPv4 address or one IPv6 /64 network, 1 to 100000."`
+
+	WebhookURL    string `env:"WEBHOOK_URL" doc:"Where a backend is asked by POST whether a peer may join a room, and told when it has left, e.g. https://app.example.com/turnkey; unset: nobody is asked."`
+	WebhookSecret string `env:"WEBHOOK_SECRET" secret:"true" doc:"Secret that signs what is sent to TURNKEY_WEBHOOK_URL, at least 16 bytes; set both or none."`
+	WebhookFail   string `env:"WEBHOOK_FAIL" envDefault:"deny" doc:"What becomes of a join when TURNKEY_WEBHOOK_URL does not answer within 3 seconds, or not as it should: deny or allow."`
 
 	// Running it.
 	DrainTimeout time.Duration  `env:"DRAIN_TIMEOUT" envDefault:"30s" doc:"How long a stopping server waits for running calls to end, 0 to 1h."`

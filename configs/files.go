@@ -29,8 +29,8 @@ func (l *loader) readSecrets() {
 	if text != "" {
 		l.refuse(from, checkAPIKey(text))
 	}
-	if c.Auth == AuthKey && text == "" && from == "" {
-		l.refuse("AUTH", &problem{"no API key is set", "set TURNKEY_API_KEY_FILE to a file that holds one, or TURNKEY_API_KEY"})
+	if c.Auth == AuthKey && text == "" && from == "" && l.values[Prefix+"JWT_KEYS"] == "" {
+		l.refuse("AUTH", &problem{"no API key is set", "set TURNKEY_API_KEY_FILE to a file that holds one, or TURNKEY_API_KEY; or set TURNKEY_JWT_KEYS"})
 	}
 }
 

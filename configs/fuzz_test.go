@@ -108,12 +108,15 @@ func FuzzLoad(f *testing.F) {
 		if c.Auth == AuthKey {
 			printed["TURNKEY_API_KEY"] = "0123456789abcdef"
 		}
+		if c.WebhookURL != "" {
+			printed["TURNKEY_WEBHOOK_SECRET"] = "0123456789abcdef"
+		}
 		again, err := Load(printed)
 		if err != nil {
 			t.Fatalf("got %v from what Settings prints, want no fault", err)
 		}
 		for name, value := range values(again) {
-			if name != "TURNKEY_API_KEY" && name != "TURNKEY_SECRET" && value != printed[name] {
+			if name != "TURNKEY_API_KEY" && name != "TURNKEY_SECRET" && name != "TURNKEY_WEBHOOK_SECRET" && value != printed[name] {
 				t.Errorf("%s: got %q, want %q", name, value, printed[name])
 			}
 		}

@@ -88,7 +88,7 @@ func TestEmptyEnvironmentGivesTheDefaults(t *testing.T) {
 			CredentialTTL: 12 * time.Hour, Auth: AuthLocal,
 			MaxAllocationsPerUser: 64, MaxAllocationsPerIP: 256, MaxPermissions: 64, MaxChannels: 64, MaxConnectionsPerIP: 64,
 			MaxSession: 24 * time.Hour, UnauthRate: 20, RoomMax: 8, RoomsMax: 10000, PeersPerIP: 64,
-			DrainTimeout: 30 * time.Second, LogFormat: LogText,
+			DrainTimeout: 30 * time.Second, LogFormat: LogText, WebhookFail: FailDeny,
 			set: map[string]bool{},
 		}
 		if !reflect.DeepEqual(c, want) {

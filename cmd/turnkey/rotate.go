@@ -2,15 +2,18 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
+	"reflect"
 	"slices"
 	"syscall"
 	"time"
 
 	"turnkey/configs"
 	"turnkey/turnsrv/cred"
+	"turnkey/web"
 )
 
 // rotateEvery is how often secret files are looked at.
@@ -98,5 +101,28 @@ func (s *server) secretFiles() (files []*secretFileSeen) {
 			return true, nil
 		}})
 	}
+	if path := s.cfg.JWTKeys; path != "" {
+		files = append(files, &secretFileSeen{setting: "TURNKEY_JWT_KEYS", path: path, load: func(path string) (bool, error) {
+			keys, err := web.ReadKeys(path)
+			if err != nil || reflect.DeepEqual(keys, s.keys) {
+				return false, err
+			}
+			s.keys = keys
+			s.access.SetKeys(keys)
+			return true, nil
+		}})
+	}
 	return files
+}
+
+// readKeys reads the keys of others that sign tokens for the first time.
+func (s *server) readKeys() (err error) {
+	if s.cfg.JWTKeys == "" {
+		return nil
+	}
+	if s.keys, err = web.ReadKeys(s.cfg.JWTKeys); err != nil {
+		return fmt.Errorf("read TURNKEY_JWT_KEYS=%s: %w", s.cfg.JWTKeys, err)
+	}
+	s.access.SetKeys(s.keys)
+	return nil
 }

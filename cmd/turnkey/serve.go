@@ -19,6 +19,7 @@ import (
 	"turnkey/signal"
 	"turnkey/signal/client"
 	"turnkey/signal/doctor"
+	"turnkey/signal/webhook"
 	"turnkey/stunsrv"
 	"turnkey/turnsrv"
 	"turnkey/turnsrv/cred"
@@ -93,7 +94,9 @@ type server struct {
 	book    *doctor.Book    // what the call doctor knows
 	turn    *turnsrv.Server
 	signal  *signal.Server
+	webhook *webhook.Hook // nil = nobody is asked
 	access  *web.Access
+	keys    *web.Keys // of TURNKEY_JWT_KEYS, after the start of followSecrets alone
 	http    *http.Server
 	ready   atomic.Bool
 	tested  tested
@@ -110,6 +113,13 @@ func start(cfg configs.Config, log *slog.Logger) (*server, error) {
 		log.Warn(w)
 	}
 	if err := s.prepare(); err != nil {
+		return nil, err
+	}
+	s.access = &web.Access{
+		Mode: cfg.Auth, Key: s.apiKey.values[0], Origins: cfg.Origins,
+		TrustedProxies: cfg.TrustedProxies, Gateways: gateways(),
+	}
+	if err := s.readKeys(); err != nil {
 		return nil, err
 	}
 	var err error
@@ -187,11 +197,8 @@ func (s *server) ice(label string, ttl time.Duration) (web.Session, error) {
 }
 
 func (s *server) handler() http.Handler {
-	s.access = &web.Access{
-		Mode: s.cfg.Auth, Key: s.apiKey.values[0], Origins: s.cfg.Origins,
-		TrustedProxies: s.cfg.TrustedProxies, Gateways: gateways(),
-	}
-	s.signal = s.signaling(s.access)
+	s.webhook = s.newWebhook()
+	s.signal = s.signaling()
 	return web.New(web.Config{
 		Access:    s.access,
 		ICE:       s.ice,
@@ -200,6 +207,7 @@ func (s *server) handler() http.Handler {
 		Ready:     s.ready.Load,
 		Docs:      docs.Files,
 		Operation: s.operation(),
+		Rooms:     s.rooms(),
 		Routes: map[string]http.Handler{
 			"GET /v1/ws":        s.signal,
 			"GET /turnkey.js":   client.Handler(),
@@ -265,6 +273,9 @@ func (s *server) stop(ctx context.Context) error {
 		err := s.signal.Shutdown(ctx)
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = nil // it has cut them
+		}
+		if s.webhook != nil {
+			s.webhook.Close(ctx)
 		}
 		down <- err
 	}()
