@@ -50,9 +50,11 @@ async function call(people, steps, url, browsers) {
   await Promise.all([anna, chiara, bob].map((p) => p.page.evaluate(flip)));
   await everybody('at once');
 
+  const connections = await chiara.page.evaluate(() => lab.pcs.length);
   await chiara.page.evaluate(() => lab.sockets.at(-1).close(4999));
-  await anna.hears('', 'Chiara left.');
-  await everybody('rejoined');
+  await chiara.until(() => lab.sockets.length === 2 && document.getElementById('link-state').hidden);
+  if (await chiara.page.evaluate(() => lab.pcs.length) !== connections) throw new Error('connected anew after a lost socket');
+  await everybody('resumed');
 
   const before = await anna.page.evaluate(() => lab.ufrag());
   await anna.page.evaluate(() => dispatchEvent(new Event('online')));

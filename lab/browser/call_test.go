@@ -127,7 +127,7 @@ func TestCallOfThree(t *testing.T) {
 	if got.Error != "" {
 		t.Fatalf("after %v the browsers report: %s", got.Steps, got.Error)
 	}
-	if steps, want := strings.Join(got.Steps, ", "), "joined, chat, relay, at once, rejoined, restarted, screen"; steps != want {
+	if steps, want := strings.Join(got.Steps, ", "), "joined, chat, relay, at once, resumed, restarted, screen"; steps != want {
 		t.Errorf("got steps %q, want %q", steps, want)
 	}
 	for _, e := range got.Errors {

@@ -84,6 +84,7 @@ function enter(event) {
   room.addEventListener("state", ({ detail }) => states[detail]());
   room.addEventListener("peer", ({ detail }) => meet(detail));
   room.addEventListener("error", ({ detail }) => refuse(detail));
+  room.addEventListener("warning", ({ detail: { code, message, hint } }) => console.warn(`${code}: ${message}; ${hint}`));
 }
 
 const states = {
@@ -161,6 +162,7 @@ function meet(peer) {
     if (state) tile.show(told = state);
     if (text) chat.add(who, text);
   });
+  peer.addEventListener("away", () => say(`${who} has lost the server.`));
   peer.addEventListener("left", ({ detail }) => {
     tile.leave();
     alone();

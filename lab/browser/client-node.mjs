@@ -1,0 +1,244 @@
+// turnkey.js in Node, with the WebSocket of ws and the RTCPeerConnection of
+// node-datachannel: call set-ups whose sockets are cut at every point, and calls
+// that lose theirs.
+//
+// Input: url of the server, stride (1: each point at which a socket can be cut),
+// browsers (with which Node makes a call, too).
+// Result: the cases that went wrong, how many there were, and what else was seen.
+import { mkdtemp, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join as path } from 'node:path';
+
+import { RTCPeerConnection } from 'node-datachannel/polyfill';
+import WebSocket from 'ws';
+import { launch, openPage, run, within } from './driver.mjs';
+
+const patience = 25_000; // ms for a case
+const atOnce = 16;       // cases that run together
+
+let client, endpoint;
+
+run(async ({ url, stride, browsers }) => {
+  endpoint = new URL('/v1/ws', url);
+  client = await load(url);
+  const failures = [];
+  const attempt = (name, f) => within(patience, name, f()).catch((err) => failures.push(`${name}: ${err.message}`));
+
+  const [quiet] = [await setUp('whole', [[], []])]; // how many points there are
+  const cases = [];
+  for (const side of [0, 1]) {
+    for (let step = 1; step <= quiet[side]; step += stride) {
+      for (const again of [[], [1, 2]]) { // once, or in what follows the cut as well
+        const cuts = [[], []];
+        cuts[side] = [step, ...again.map((n) => step + n)];
+        cases.push([`cut-${side}-${cuts[side].join('-')}`, cuts]);
+      }
+    }
+  }
+  for (let step = 3; step <= Math.min(...quiet); step += stride) cases.push([`both-${step}`, [[step], [step]]]);
+  const total = cases.length;
+  const work = async () => {
+    for (let next = cases.pop(); next; next = cases.pop()) await attempt(next[0], () => setUp(...next));
+  };
+  await Promise.all(Array.from({ length: atOnce }, work));
+
+  await attempt('during a call', duringCall);
+  await attempt('expired', expired);
+  await attempt('a message is missing', missing);
+  for (const name of browsers) await attempt(`with ${name}`, () => withBrowser(name, url));
+  return { failures, total, points: quiet };
+}, 85_000);
+
+// load imports the module as the server has it.
+async function load(url) {
+  const response = await fetch(new URL('/turnkey.js', url));
+  const file = path(await mkdtemp(path(tmpdir(), 'tk-client-')), 'turnkey.mjs');
+  await writeFile(file, await response.text());
+  return import(file);
+}
+
+// Cut makes a class of WebSockets that are cut at some points: before and after
+// each message that is sent or received there is one, counted over all sockets.
+function cutting(steps, { spoil = (frame) => frame, deaf = () => false } = {}) {
+  const wire = { points: 0, steps: new Set(steps), live: null };
+  wire.Socket = class {
+    constructor(url, protocols) {
+      wire.live = this;
+      this.ws = new WebSocket(url, protocols);
+      this.ws.onerror = () => {};
+      this.ws.onopen = (event) => this.onopen?.(event);
+      this.ws.onclose = (event) => this.onclose?.(event);
+      this.ws.onmessage = (event) => this.pass(() => deaf(event.data) || this.onmessage?.(event));
+    }
+    get readyState() { return this.ws.readyState; }
+    send(frame) { this.pass(() => this.ws.send(spoil(frame))); }
+    close(code) { this.ws.close(code); }
+    pass(how) {
+      if (this.cut()) return;
+      how();
+      this.cut();
+    }
+    cut() {
+      if (this.ws.readyState !== WebSocket.OPEN) return true;
+      wire.points++;
+      if (!wire.steps.has(wire.points)) return false;
+      this.ws.terminate();
+      return true;
+    }
+  };
+  return wire;
+}
+
+function enter(room, wire, options = {}) {
+  return client.join(room, { url: endpoint, WebSocket: wire.Socket, RTCPeerConnection, ...options });
+}
+
+const burst = (from) => Array.from({ length: 10 }, (_, i) => from + i);
+const once = (target, type, fits = () => true) => new Promise((resolve) => {
+  target.addEventListener(type, ({ detail }) => { if (fits(detail)) resolve(detail); });
+});
+
+// meet lets a person tell everybody it meets twenty numbers through the server and a word over
+// the data channel, and resolves with the first with whom all of that went both ways.
+function meet(room) {
+  return new Promise((resolve, reject) => {
+    room.addEventListener('error', ({ detail: { code, message } }) => {
+      if (code !== 'unreachable') reject(new Error(`${code}: ${message}`));
+    });
+    room.addEventListener('peer', ({ detail: peer }) => {
+      const got = [];
+      let word;
+      const check = () => {
+        if (got.some((n, i) => n !== i)) reject(new Error(`got numbers ${got}`));
+        if (got.length === 20 && word) resolve({ peer, got });
+      };
+      peer.addEventListener('signal', ({ detail }) => { got.push(detail); check(); });
+      peer.addEventListener('message', ({ detail }) => { word = detail; check(); });
+      peer.addEventListener('open', () => {
+        peer.send('hello');
+        for (const n of burst(10)) peer.signal(n);
+      });
+      for (const n of burst(0)) peer.signal(n);
+    });
+  });
+}
+
+// setUp makes a call between two whose sockets are cut at some points, and
+// returns how many points there were on each side.
+async function setUp(name, cuts) {
+  const wires = cuts.map((steps) => cutting(steps));
+  const rooms = [];
+  try {
+    const met = [];
+    for (const wire of wires) {
+      rooms.push(enter(name, wire));
+      met.push(meet(rooms.at(-1)));
+      await once(rooms.at(-1), 'state', (state) => state === 'joined');
+    }
+    const both = await Promise.all(met);
+    for (const { got } of both) if (got.length !== 20) throw new Error(`got numbers ${got}`);
+    return wires.map((wire) => wire.points);
+  } finally {
+    for (const room of rooms) room.leave();
+  }
+}
+
+// call has two people in a call.
+async function call(name, tricks = [{}, {}]) {
+  const wires = tricks.map((t) => cutting([], t));
+  const rooms = wires.map((wire) => enter(name, wire));
+  const met = await Promise.all(rooms.map(meet));
+  return { wires, rooms, peers: met.map(({ peer }) => peer) };
+}
+
+// Both lose their sockets, and have more to say than the server takes at once.
+async function duringCall() {
+  const { wires, rooms, peers } = await call('during');
+  const ids = rooms.map((room) => room.id);
+  const heard = peers.map((peer) => {
+    const got = [];
+    peer.addEventListener('signal', ({ detail }) => got.push(detail));
+    return got;
+  });
+  const left = peers.map((peer) => once(peer, 'left').then((why) => { throw new Error(`left: ${why}`); }));
+  const away = once(peers[0], 'away');
+  const back = once(peers[0], 'back');
+  wires[1].live.ws.terminate();
+  await away;
+  if (!peers[0].away) throw new Error('not away');
+  wires[0].live.ws.terminate();
+  const most = 220;
+  for (const peer of peers) for (let n = 0; n < most; n++) peer.signal(n);
+  const echo = once(peers[1], 'message');
+  peers[0].send('over the channel'); // needs no server
+  await Promise.race([Promise.all([back, echo]), ...left]);
+  while (heard.some((got) => got.length < most)) await Promise.race([once(peers[0], 'signal'), once(peers[1], 'signal'), ...left]);
+  for (const got of heard) if (got.some((n, i) => n !== i)) throw new Error(`heard ${got}`);
+  if (rooms.some((room, i) => room.id !== ids[i] || room.peers.size !== 1)) throw new Error('the session is another');
+  for (const room of rooms) room.leave();
+}
+
+// The server does not know the session any more: all meet anew.
+async function expired() {
+  let bad = false;
+  const spoil = (frame) => (bad ? frame.replace(/"resume":"r_/, '"resume":"r_gone') : frame);
+  const { wires, rooms, peers } = await call('expired', [{ spoil }, {}]);
+  bad = true;
+  const why = once(peers[0], 'left');
+  const again = meet(rooms[0]);
+  wires[0].live.ws.terminate();
+  if (await why !== 'rejoined') throw new Error(`left: ${await why}`);
+  const { peer } = await again;
+  if (peer === peers[0] || rooms[0].state !== 'joined') throw new Error('not met anew');
+  for (const room of rooms) room.leave();
+}
+
+// One message is lost on the way, without the socket: it is sent again.
+async function missing() {
+  let lose = false;
+  const deaf = (frame) => lose && frame.includes('"message"') && !(lose = false);
+  const { rooms, peers } = await call('missing', [{ deaf }, {}]);
+  const got = [];
+  const all = new Promise((resolve) => {
+    peers[0].addEventListener('signal', ({ detail }) => { if (got.push(detail) === 20) resolve(); });
+  });
+  lose = true;
+  for (let n = 0; n < 20; n++) peers[1].signal(n);
+  await all;
+  if (lose || got.some((n, i) => n !== i)) throw new Error(`got ${got}`);
+  for (const room of rooms) room.leave();
+}
+
+// A page and Node exchange words, whoever comes first.
+async function withBrowser(name, url) {
+  const browser = await launch(name);
+  for (const first of ['node', 'page']) {
+    const room = `with-${name}-${first}`;
+    const page = await openPage(browser, new URL('/docs/protocol', url).href);
+    const inPage = () => page.evaluate(async (room) => {
+      const { join } = await import('/turnkey.js');
+      globalThis.room = join(room);
+      globalThis.heard = new Promise((resolve) => {
+        globalThis.room.addEventListener('peer', ({ detail: peer }) => {
+          peer.addEventListener('message', ({ detail }) => resolve(detail));
+          peer.addEventListener('open', () => peer.send('from the page'));
+        });
+      });
+      await new Promise((resolve) => { globalThis.room.addEventListener('state', resolve, { once: true }); });
+    }, room);
+    if (first === 'page') await inPage();
+    const mine = enter(room, cutting([]));
+    const heard = once(mine, 'peer').then((peer) => {
+      peer.addEventListener('open', () => peer.send('from Node'));
+      return once(peer, 'message');
+    });
+    if (first === 'node') {
+      await once(mine, 'state', (state) => state === 'joined');
+      await inPage();
+    }
+    const words = await Promise.all([heard, page.evaluate(() => globalThis.heard)]);
+    if (words.join() !== 'from the page,from Node') throw new Error(`got ${words}`);
+    mine.leave();
+    await page.close();
+  }
+}
