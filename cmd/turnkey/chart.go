@@ -66,13 +66,13 @@ type chartSide struct {
 	Report     *doctor.Report `json:"report,omitempty"`
 }
 
-func (s *server) chart(room string, peers []doctor.Peer, pairs []doctor.Pair, addresses bool, now time.Time) chart {
+func (d *callDoctor) chart(room string, peers []doctor.Peer, pairs []doctor.Pair, addresses bool, now time.Time) chart {
 	c := chart{Room: room, At: now.UTC().Truncate(time.Second), Peers: make([]chartPeer, len(peers)), Pairs: make([]chartPair, len(pairs))}
 	known, all := map[string]*doctor.Peer{}, make([]*doctor.Peer, len(peers))
 	for i := range peers {
 		all[i], known[peers[i].ID] = &peers[i], &peers[i]
 	}
-	s.examine(all...)
+	d.examine(all...)
 	for i, p := range peers {
 		c.Peers[i] = charted(p, addresses)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -16,11 +17,23 @@ const (
 	patience    = 20 * time.Second // after an offer, before a line is logged
 )
 
-// seeRoom takes note of what happens between peers, and writes a line, once for
-// each pair, if a connection is not made.
-func (s *server) seeRoom(e doctor.Event) {
-	begun, failed := s.book.See(e, time.Now())
-	check := func() { s.tellOfPair(e.Room, e.Peer, e.To) }
+// callDoctor says why two peers do not connect: to who asks over HTTP, and in
+// one line of the log for each pair.
+type callDoctor struct {
+	book    *doctor.Book
+	examine func(...*doctor.Peer) // adds what STUN and TURN know
+	serving func() bool
+	log     *slog.Logger
+}
+
+func (s *server) newCallDoctor() *callDoctor {
+	return &callDoctor{book: doctor.NewBook(doctorPeers), examine: s.examine, serving: s.ready.Load, log: s.log}
+}
+
+// see takes note of what happens between peers.
+func (d *callDoctor) see(e doctor.Event) {
+	begun, failed := d.book.See(e, time.Now())
+	check := func() { d.tell(e.Room, e.Peer, e.To) }
 	if begun {
 		time.AfterFunc(patience, check)
 	}
@@ -29,14 +42,15 @@ func (s *server) seeRoom(e doctor.Event) {
 	}
 }
 
-func (s *server) tellOfPair(room, from, to string) {
-	p, known := s.book.Pair(room, from, to)
-	if !known || !s.ready.Load() || !p.Peers[0].Gone.IsZero() || !p.Peers[1].Gone.IsZero() {
+// tell writes the line of a pair that is not connected, if both are still there.
+func (d *callDoctor) tell(room, from, to string) {
+	p, known := d.book.Pair(room, from, to)
+	if !known || !d.serving() || !p.Peers[0].Gone.IsZero() || !p.Peers[1].Gone.IsZero() {
 		return
 	}
-	s.examine(&p.Peers[0], &p.Peers[1])
+	d.examine(&p.Peers[0], &p.Peers[1])
 	v := doctor.Diagnose(p, time.Now())
-	if !v.Open(p) || !s.book.Tell(room, from, to) {
+	if !v.Open(p) || !d.book.Tell(room, from, to) {
 		return
 	}
 	codes := make([]string, len(v.Findings))
@@ -44,8 +58,22 @@ func (s *server) tellOfPair(room, from, to string) {
 		codes[i] = f.Code
 	}
 	first := v.Findings[0]
-	s.log.Info("two peers do not connect", "room", room, "peers", []string{from, to}, "stage", string(v.Stage),
+	d.log.Info("two peers do not connect", "room", room, "peers", []string{from, to}, "stage", string(v.Stage),
 		"findings", codes, "message", first.Message, "hint", first.Hint)
+}
+
+// allocated and refused take note of what became of TURN requests.
+
+func (d *callDoctor) allocated(v turnsrv.Session) {
+	d.book.Allocated(v.Label, doctor.Allocation{At: v.Created, Transport: v.Transport, Client: v.Client, Relay: v.Relay})
+}
+
+func (d *callDoctor) refused(v turnsrv.Refused) {
+	r := doctor.Refusal{At: time.Now(), Transport: v.Transport, Method: v.Method, Code: v.Code, Reason: v.Reason, Rule: v.Rule, Denied: v.Denied}
+	if v.Rule != "" {
+		r.Reason = "peer denied by " + v.Rule // without its address
+	}
+	d.book.Refused(v.Label, r)
 }
 
 // examine adds what STUN and TURN know of peers.
@@ -58,7 +86,7 @@ func (s *server) examine(peers ...*doctor.Peer) {
 				p.Bound = time.Now().Add(-ago)
 			}
 		}
-		if p.Bound.Before(p.Joined.Add(-time.Minute)) { // of somebody before it, or of another page
+		if p.Bound.Before(p.Joined) { // of somebody before it
 			p.Bound = time.Time{}
 		}
 	}
@@ -71,16 +99,8 @@ func (s *server) examine(peers ...*doctor.Peer) {
 	}
 }
 
-// reason is why a request was refused, without addresses.
-func reason(v turnsrv.Refused) string {
-	if v.Rule != "" {
-		return "peer denied by " + v.Rule
-	}
-	return v.Reason
-}
-
-// diagnose answers GET /v1/rooms/{room}/doctor, to who may join the room.
-// Addresses are for the holder of the API key.
+// diagnose answers GET /v1/rooms/{room}/doctor, to who may join the room or see
+// it. Addresses are for the holder of the API key.
 func (s *server) diagnose(w http.ResponseWriter, r *http.Request) {
 	room := r.PathValue("room")
 	grant, err := s.access.Check(r)
@@ -93,7 +113,7 @@ func (s *server) diagnose(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	now := time.Now()
-	peers, pairs := s.book.Room(room, now)
+	peers, pairs := s.doctor.book.Room(room, now)
 	if len(peers) == 0 {
 		(&web.Error{Status: http.StatusNotFound, Code: "room_unknown", Message: fmt.Sprintf("nobody was seen in room %.64q lately", room),
 			Hint: "The name is the one that peers join with. Rooms are remembered for ten minutes after the last peer has left."}).ServeHTTP(w, r)
@@ -101,5 +121,5 @@ func (s *server) diagnose(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	_ = json.NewEncoder(w).Encode(s.chart(room, peers, pairs, grant.Key, now)) // a client that went away is no matter
+	_ = json.NewEncoder(w).Encode(s.doctor.chart(room, peers, pairs, grant.Key, now)) // a client that went away is no matter
 }

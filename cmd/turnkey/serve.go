@@ -18,7 +18,6 @@ import (
 	"turnkey/nattest/visitor"
 	"turnkey/signal"
 	"turnkey/signal/client"
-	"turnkey/signal/doctor"
 	"turnkey/signal/webhook"
 	"turnkey/stunsrv"
 	"turnkey/turnsrv"
@@ -91,7 +90,7 @@ type server struct {
 	tokens  *stunsrv.Tokens  // of NAT probes
 	stun    *stunPlaces
 	visitor *visitor.Server // the NAT test in a page
-	book    *doctor.Book    // what the call doctor knows
+	doctor  *callDoctor
 	turn    *turnsrv.Server
 	signal  *signal.Server
 	webhook *webhook.Hook // nil = nobody is asked
@@ -188,7 +187,7 @@ func (s *server) prepare() (err error) {
 	}
 	s.limit = stunsrv.NewLimiter(s.cfg.UnauthRate, unauthBurst*s.cfg.UnauthRate)
 	s.tokens = stunsrv.NewTokens(tokenLife)
-	s.book = doctor.NewBook(doctorPeers)
+	s.doctor = s.newCallDoctor()
 	return nil
 }
 

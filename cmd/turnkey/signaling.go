@@ -29,7 +29,7 @@ func (s *server) signaling() *signal.Server {
 		RoomMax:       s.cfg.RoomMax,
 		RoomsMax:      s.cfg.RoomsMax,
 		PeersPerIP:    s.cfg.PeersPerIP,
-		Observe:       s.seeRoom,
+		Observe:       s.doctor.see,
 		Log:           s.log,
 	}
 	if s.webhook != nil {

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"turnkey/nattest/visitor"
-	"turnkey/signal/doctor"
 	"turnkey/turnsrv"
 	"turnkey/web"
 )
@@ -56,11 +55,11 @@ func (s *server) watch() turnsrv.Watch {
 	return turnsrv.Watch{
 		Allocated: func(v turnsrv.Session) {
 			s.visitor.Allocated(visitor.Allocation{Label: v.Label, Client: v.Client, Server: v.Server, Transport: v.Transport})
-			s.book.Allocated(v.Label, doctor.Allocation{At: v.Created, Transport: v.Transport, Client: v.Client, Relay: v.Relay})
+			s.doctor.allocated(v)
 		},
 		Refused: func(v turnsrv.Refused) {
 			s.visitor.Refused(visitor.Refusal{Label: v.Label, Transport: v.Transport, Method: v.Method, Code: v.Code, Reason: v.Reason})
-			s.book.Refused(v.Label, doctor.Refusal{At: time.Now(), Transport: v.Transport, Method: v.Method, Code: v.Code, Reason: reason(v), Rule: v.Rule, Denied: v.Denied})
+			s.doctor.refused(v)
 		},
 	}
 }
