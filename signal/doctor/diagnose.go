@@ -134,16 +134,18 @@ func (p Pair) connected() (list []Finding) {
 	if told < 0 {
 		return []Finding{{Code: "connected", Message: a + " and " + b + " are connected; neither has said by which path"}}
 	}
-	r, there := p.Sides[told].Report, p.Peers[1-told]
+	r, there, other := p.Sides[told].Report, p.Peers[1-told], p.Sides[1-told].Report
+	if other.State != "connected" {
+		other = Report{}
+	}
 	if r.Local == "relay" {
 		list = append(list, p.Peers[told].relayed(r.Protocol))
 	}
-	if r.Remote == "relay" {
-		other := p.Sides[1-told].Report
-		if other.State != "connected" || other.Local != "relay" {
-			other.Protocol = ""
-		}
+	switch {
+	case other.Local == "relay":
 		list = append(list, there.relayed(other.Protocol))
+	case r.Remote == "relay":
+		list = append(list, there.relayed(""))
 	}
 	over := ""
 	if r.Protocol != "" {
@@ -151,7 +153,7 @@ func (p Pair) connected() (list []Finding) {
 	}
 	switch {
 	case len(list) > 0:
-	case r.Remote == "prflx" && len(there.Sessions) > 0:
+	case r.Remote == "prflx" && other.Local == "" && len(there.Sessions) > 0:
 		list = append(list, Finding{Code: "connected", Message: a + " and " + b + " are connected" + over + "; whether through the relay of " + there.ID + " is not known"})
 	default:
 		list = append(list, Finding{Code: "connected_direct", Message: a + " and " + b + " are connected directly" + over + ": no relay is used"})

@@ -55,6 +55,18 @@ connected: p_anna and p_bob are connected; neither has said by which path`},
 	{"peer-reflexive may be a relay", func(p *Pair) { p.Sides[a].Report = Report{"connected", "host", "prflx", "udp"} }, StageConnected, `
 connected: p_anna and p_bob are connected, over udp; whether through the relay of p_bob is not known`},
 
+	{"peer-reflexive, and the other knows better", func(p *Pair) {
+		p.Sides[a].Report, p.Sides[a].Reported = Report{"connected", "host", "prflx", "udp"}, after(9)
+		p.Sides[b].Report, p.Sides[b].Reported = Report{"connected", "host", "host", "udp"}, after(8)
+	}, StageConnected, `
+connected_direct: p_anna and p_bob are connected directly, over udp: no relay is used`},
+
+	{"peer-reflexive, and it is a relay", func(p *Pair) {
+		p.Sides[a].Report, p.Sides[a].Reported = Report{"connected", "host", "prflx", "udp"}, after(9)
+		p.Sides[b].Report, p.Sides[b].Reported = Report{"connected", "relay", "host", "udp"}, after(8)
+	}, StageRelayed, `
+relayed: the connection goes through the relay that p_bob has on this server, and reaches over udp`},
+
 	{"relayed", func(p *Pair) { p.Sides[a].Report = Report{"connected", "relay", "srflx", "udp"} }, StageRelayed, `
 relayed: the connection goes through the relay that p_anna has on this server, and reaches over udp`},
 
