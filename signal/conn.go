@@ -1,8 +1,7 @@
 package signal
 
 import (
-	"context"
-	"io"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/gobwas/ws"
 	"golang.org/x/time/rate"
 )
 
@@ -50,23 +50,27 @@ func lost(e ending) ending {
 	return e
 }
 
-// conn is one socket. A goroutine reads and a goroutine writes; others may
-// push into its queue and end it.
+// conn is one socket. A goroutine reads, and another writes while there is
+// something to write; others may push into its queue and end it.
 type conn struct {
 	id   string // of the session that it may begin
 	srv  *Server
-	req  *http.Request
+	req  *http.Request // the upgrade, nil once the peer has joined
 	from netip.Addr
 	addr netip.Prefix // what from counts for
-	ws   *websocket.Conn
-	nc   net.Conn // under ws, for deadlines
+	nc   net.Conn
+	in   wire
 	out  *queue
 	rate *rate.Limiter
 
 	timer   *time.Timer             // the join deadline, then the renewal of ICE servers
 	session atomic.Pointer[session] // nil until joined or resumed
-	tasks   sync.WaitGroup          // the writer and its pings
-	buf     []byte                  // of the writer
+	writer  sync.WaitGroup          // the last of what is written
+	hurried time.Time               // when the writer last set its deadline
+
+	pulse  *time.Timer // until the next ping, or its answer
+	pinged bool        // it is an answer that is waited for
+	ponged atomic.Bool // since the last ping
 
 	once   sync.Once
 	ended  atomic.Bool
@@ -76,13 +80,12 @@ type conn struct {
 
 // run serves the socket until it has ended and nothing of it is left.
 func (c *conn) run() {
-	c.tasks.Go(c.write)
-	c.fail(ending{why: leftClosed, status: websocket.StatusNormalClosure, mayReturn: !c.read()})
-	c.tasks.Wait()
+	c.fail(c.read())
+	c.writer.Wait()
 	c.reaper.Stop()
 	c.timer.Stop()
-	// All that can fail here is closing what is closed.
-	_ = c.ws.CloseNow()
+	c.pulse.Stop()
+	c.cut()
 }
 
 // end closes the socket once what is queued was written, or after closeGrace.
@@ -142,21 +145,57 @@ func (c *conn) answer(e *Error) {
 	}
 }
 
-// read handles messages until the socket ends, and reports whether the client
-// ended it. An error that names a close status is the socket's last.
-func (c *conn) read() (closed bool) {
-	for !c.ended.Load() {
-		kind, b, err := c.next()
-		if err != nil {
-			return meant(websocket.CloseStatus(err))
+// read handles messages until the client has closed the socket or it is broken.
+// An error that names a close status is the socket's last: what comes after it is
+// read, so that the client can read the error, and dropped.
+func (c *conn) read() ending {
+	for {
+		kind, b, err := c.in.next()
+		switch {
+		case err != nil && !errors.Is(err, errLong):
+			return lost(ending{why: leftClosed, status: broken(err)})
+		case kind == ws.OpClose && err == nil:
+			return closing(b)
+		case c.ended.Load():
+			continue
+		case kind == ws.OpPing && err == nil:
+			if c.control() {
+				c.out.answer(b)
+			}
+			continue
+		case kind == ws.OpPong && err == nil:
+			c.ponged.Store(true)
+			c.control()
+			continue
 		}
-		if e := c.receive(kind, b); e != nil && e.status == 0 {
+		if e := c.receive(kind, b, err); e != nil && e.status == 0 {
 			c.answer(e)
 		} else if e != nil {
 			c.fail(failure(leftKicked, e))
 		}
 	}
-	return true
+}
+
+// broken is the status for who broke the rules of RFC 6455, or nothing but the
+// connection.
+func broken(err error) websocket.StatusCode {
+	if rule := ws.ProtocolError(""); errors.As(err, &rule) {
+		return websocket.StatusProtocolError
+	}
+	return websocket.StatusNormalClosure
+}
+
+// closing answers a close frame with its own status (RFC 6455 section 5.5.1).
+func closing(body []byte) ending {
+	status := websocket.StatusNoStatusRcvd
+	if len(body) > 0 {
+		code, text := ws.ParseCloseFrameData(body)
+		if ws.CheckCloseFrameData(code, text) != nil {
+			code = ws.StatusProtocolError
+		}
+		status = websocket.StatusCode(code)
+	}
+	return ending{why: leftClosed, status: status, mayReturn: !meant(status)}
 }
 
 // meant says whether a client that sent this close status has left for good: it
@@ -169,26 +208,15 @@ func meant(status websocket.StatusCode) bool {
 	return false
 }
 
-// next reads one message of at most one byte more than is allowed.
-func (c *conn) next() (websocket.MessageType, []byte, error) {
-	kind, r, err := c.ws.Reader(context.Background())
-	if err != nil {
-		return 0, nil, err
-	}
-	_ = c.nc.SetReadDeadline(time.Now().Add(readTimeout))
-	b, err := io.ReadAll(io.LimitReader(r, maxMessage+1))
-	_ = c.nc.SetReadDeadline(time.Time{})
-	return kind, b, err
-}
-
-func (c *conn) receive(kind websocket.MessageType, b []byte) *Error {
+// receive handles one message, or that it was too long.
+func (c *conn) receive(kind ws.OpCode, b []byte, long error) *Error {
 	if !c.rate.Allow() {
 		return errRate().closing(closeRate)
 	}
-	if len(b) > maxMessage {
+	if long != nil {
 		return errTooLarge().closing(closeTooLarge)
 	}
-	if kind != websocket.MessageText {
+	if kind != ws.OpText {
 		return errBinary()
 	}
 	m, err := decode(b)
@@ -237,7 +265,7 @@ func (c *conn) handle(m Message) *Error {
 // renew sends fresh ICE servers, and arranges for the next.
 func (c *conn) renew(s *session, re int64) *Error {
 	ice, next, err := c.srv.issue(s.id, s.grant)
-	c.timer.Reset(next)
+	c.later(next)
 	if err != nil {
 		return err
 	}

@@ -1,21 +1,39 @@
 package signal
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/gobwas/ws"
+)
 
 // queue holds the server's own words to one socket, which are not numbered:
 // they go before what the outbox has, but for the last. There are few, each
-// the answer to a message or to a clock.
+// the answer to a message or to a clock. It starts the writer when there is
+// something to write, here or in the outbox.
 type queue struct {
-	ready chan struct{} // has a value while there is something to do, here or in the outbox
+	start func() // starts the writer, nil = there is none
+	state atomic.Int32
 
 	mu     sync.Mutex
 	frames [][]byte
+	pings  bool   // a ping is due
+	pongs  bool   // a ping is to be answered, with pong
+	pong   []byte // the newest ping's payload (RFC 6455 section 5.5.3)
 	last   []byte // nil = nothing
 	shut   bool
 	drop   bool // what waits elsewhere is not sent any more
 }
 
-func newQueue() *queue { return &queue{ready: make(chan struct{}, 1)} }
+// What the writer does.
+const (
+	resting int32 = iota
+	writing
+	again  // it is writing, and there may be more than it has seen
+	closed // it has written the last frame, or cannot write
+)
+
+func newQueue() *queue { return new(queue) }
 
 // push adds a frame and reports whether it fitted. A queue that is shut takes
 // everything and keeps nothing.
@@ -31,6 +49,36 @@ func (q *queue) push(frame []byte) bool {
 	q.frames = append(q.frames, frame)
 	q.wake()
 	return true
+}
+
+// ping has a ping written.
+func (q *queue) ping() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.pings = true
+	q.wake()
+}
+
+// answer has a ping answered.
+func (q *queue) answer(ping []byte) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.pongs, q.pong = true, append(q.pong[:0], ping...)
+	q.wake()
+}
+
+// control adds the control frames that are due to b.
+func (q *queue) control(b []byte) []byte {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.pongs {
+		b = appendFrame(b, ws.OpPong, q.pong)
+	}
+	if q.pings {
+		b = appendFrame(b, ws.OpPing, nil)
+	}
+	q.pings, q.pongs = false, false
+	return b
 }
 
 // pop returns the oldest frame, nil if there is none.
@@ -68,9 +116,26 @@ func (q *queue) end() (last []byte, shut, drop bool) {
 	return q.last, q.shut, q.drop
 }
 
+// wake has the writer look, which is started if it rests.
 func (q *queue) wake() {
-	select {
-	case q.ready <- struct{}{}:
-	default:
+	for {
+		switch now := q.state.Load(); {
+		case q.start == nil || now == again || now == closed:
+			return
+		case now == resting && q.state.CompareAndSwap(resting, writing):
+			q.start()
+			return
+		case now == writing && q.state.CompareAndSwap(writing, again):
+			return
+		}
 	}
+}
+
+// rest reports whether the writer may end, for it has seen everything.
+func (q *queue) rest() bool {
+	if q.state.CompareAndSwap(writing, resting) {
+		return true
+	}
+	q.state.Store(writing)
+	return false
 }

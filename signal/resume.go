@@ -72,7 +72,8 @@ func (s *Server) resume(c *conn, m Message) *Error {
 		s.forget(one)
 		return errResume()
 	}
-	c.timer.Reset(next)
+	c.later(next)
+	c.req = nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unhold(one)

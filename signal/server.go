@@ -37,6 +37,8 @@ type Server struct {
 	sockets  int                     // in perIP together
 	draining bool
 	wg       sync.WaitGroup // one for each socket
+
+	batches sync.Pool // of *batch
 }
 
 // New returns a server without sockets or goroutines.
@@ -52,10 +54,11 @@ func New(cfg Config) *Server {
 		conns:    map[*conn]struct{}{},
 		sessions: map[sessionKey]*session{},
 		perIP:    map[netip.Prefix]int{},
+		batches:  sync.Pool{New: func() any { return new(batch) }},
 	}
 }
 
-// ServeHTTP upgrades the request and serves the socket until it ends. What is
+// ServeHTTP upgrades the request, and returns; the socket is served until it ends. What is
 // no WebSocket upgrade gets 426, a client with too many sockets 429, and
 // everybody 503 when the server is full or shutting down, each with an error
 // as JSON. All other refusals are told over the accepted socket, because
@@ -73,24 +76,31 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err.write(w, status)
 		return
 	}
-	defer s.exit(addr)
 	c := &conn{
 		id: s.newID(), srv: s, req: r, from: from, addr: addr,
 		out:  newQueue(),
 		rate: rate.NewLimiter(messageRate, messageBurst),
 	}
 	if err := c.accept(w); err != nil {
+		s.exit(addr)
 		s.cfg.Log.Debug("no WebSocket", "client", addr.Addr(), "err", err)
 		return
 	}
-	start := time.Now()
-	s.track(c)
 	if !s.cfg.OriginAllowed(r) {
 		c.end(failure(leftKicked, errOrigin(r.Header.Get("Origin")).closing(closeDenied)))
 	}
+	go s.serve(c)
+}
+
+// serve serves a socket until it ends, when the request and what net/http had for
+// it are gone.
+func (s *Server) serve(c *conn) {
+	defer s.exit(c.addr)
+	start := time.Now()
+	s.track(c)
 	c.run()
 	s.untrack(c)
-	s.cfg.Log.Debug("signaling socket closed", "peer", c.id, "client", addr.Addr(), "subject", c.subject(),
+	s.cfg.Log.Debug("signaling socket closed", "peer", c.id, "client", c.addr.Addr(), "subject", c.subject(),
 		"reason", c.ending.why, "code", int(c.ending.status), "duration", time.Since(start))
 }
 
@@ -211,7 +221,8 @@ func (s *Server) place(c *conn, m Message, grant Grant, joining *Joining) *Error
 		s.forget(one)
 		return err.closing(closeFull)
 	}
-	c.timer.Reset(next)
+	c.later(next)
+	c.req = nil
 	return nil
 }
 

@@ -1,16 +1,13 @@
 package signal
 
 import (
-	"bufio"
-	"context"
-	"net"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/coder/websocket"
+	"github.com/gobwas/ws"
 )
 
 // subprotocol is what a client may name in the upgrade; it must if it sends
@@ -19,34 +16,26 @@ const subprotocol = "turnkey.v1"
 
 // accept upgrades the request. Its origin is judged later, where a page can
 // read the answer.
-func (c *conn) accept(w http.ResponseWriter) (err error) {
-	keeper := &connKeeper{ResponseWriter: w}
-	c.ws, err = websocket.Accept(keeper, c.req, &websocket.AcceptOptions{
-		Subprotocols:       []string{subprotocol},
-		InsecureSkipVerify: true,
-		OnPingReceived:     func(context.Context, []byte) bool { return c.control() },
-		OnPongReceived:     func(context.Context, []byte) { c.control() },
-	})
+func (c *conn) accept(w http.ResponseWriter) error {
+	up := ws.HTTPUpgrader{Timeout: writeTimeout, Protocol: func(p string) bool { return p == subprotocol }}
+	nc, rw, _, err := up.Upgrade(c.req, w)
 	if err != nil {
+		if nc != nil {
+			_ = nc.Close()
+		}
 		return err
 	}
-	c.ws.SetReadLimit(-1) // next has its own, which lets the client be told
-	c.nc = keeper.conn
-	c.timer = time.NewTimer(joinTimeout)
+	c.nc = nc
+	early, _ := rw.Reader.Peek(rw.Reader.Buffered()) // all that is buffered
+	c.in = wire{nc: nc, buf: make([]byte, max(readBuffer, len(early)))}
+	c.in.end = copy(c.in.buf, early)
+	c.writer.Add(1)
+	c.out.start = func() { go c.write() }
+	c.timer = time.AfterFunc(time.Hour, c.alarm)
+	c.timer.Reset(joinTimeout)
+	c.pulse = time.AfterFunc(time.Hour, c.beat)
+	c.pulse.Reset(pingEvery)
 	return nil
-}
-
-// connKeeper keeps the connection that a WebSocket takes over.
-type connKeeper struct {
-	http.ResponseWriter
-	conn net.Conn
-}
-
-// Hijack is [http.Hijacker].
-func (k *connKeeper) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(k.ResponseWriter).Hijack()
-	k.conn = conn
-	return conn, rw, err
 }
 
 func isUpgrade(r *http.Request) bool {

@@ -1,46 +1,49 @@
 package signal
 
 import (
-	"context"
 	"errors"
 	"os"
 	"time"
 
-	"github.com/coder/websocket"
+	"github.com/gobwas/ws"
 )
 
-// write writes what is queued, pings, and keeps the time.
+// batchBytes is how much is gathered for one write, but for the last message.
+const batchBytes = 16 << 10
+
+// batch is the memory of a writer, which has it only while it writes.
+type batch struct {
+	out   []byte // frames for one write
+	frame []byte // one numbered message
+}
+
+// write writes what is queued until there is nothing more.
 func (c *conn) write() {
-	ping := time.NewTicker(pingEvery)
-	defer ping.Stop()
+	b := c.srv.batches.Get().(*batch)
 	for {
-		select {
-		case <-c.out.ready:
-			if c.flush() {
-				return
-			}
-		case <-ping.C:
-			c.tasks.Go(c.ping)
-		case <-c.timer.C:
-			if s := c.session.Load(); s == nil {
-				c.fail(failure(leftClosed, errJoinTimeout().closing(closeTimeout)))
-			} else {
-				// The log has an error's cause, and the timer is set anew.
-				_ = c.renew(s, 0)
-			}
+		if c.flush(b) {
+			c.out.state.Store(closed)
+			c.writer.Done()
+			break
 		}
+		if c.out.rest() {
+			break
+		}
+	}
+	if cap(b.out) <= 4*batchBytes && cap(b.frame) <= 4*batchBytes {
+		c.srv.batches.Put(b)
 	}
 }
 
 // nextFrame returns what is to be written next, nil if there is nothing: what the
-// server says of itself, what the room says, and the last word.
-func (c *conn) nextFrame() (frame []byte, end bool) {
+// server says of itself, what the room says, and the last word. It may use buf.
+func (c *conn) nextFrame(buf []byte) (frame []byte, end bool) {
 	if frame := c.out.pop(); frame != nil {
 		return frame, false
 	}
 	last, end, drop := c.out.end()
 	if s := c.session.Load(); s != nil && !drop {
-		if frame := s.out.pop(c, c.buf); frame != nil {
+		if frame := s.out.pop(c, buf); frame != nil {
 			return frame, false
 		}
 	}
@@ -48,28 +51,38 @@ func (c *conn) nextFrame() (frame []byte, end bool) {
 }
 
 // flush writes all there is and reports whether the socket is done with.
-func (c *conn) flush() bool {
-	for {
-		frame, end := c.nextFrame()
-		if frame == nil && !end {
-			return false
-		}
-		if frame != nil && !c.writeFrame(frame) {
-			return true
+func (c *conn) flush(b *batch) bool {
+	for end := false; !end; {
+		b.out = c.out.control(b.out[:0])
+		for len(b.out) < batchBytes && !end {
+			var frame []byte
+			frame, end = c.nextFrame(b.frame[:0])
+			if frame == nil {
+				break
+			}
+			b.out = appendFrame(b.out, ws.OpText, frame)
 		}
 		if end {
-			// The peer may be gone or mute; the reaper bounds the handshake.
-			_ = c.ws.Close(c.ending.status, c.ending.text)
+			b.out = append(b.out, closeFrame(c.ending.status, c.ending.text)...)
+		}
+		if len(b.out) == 0 {
+			return false
+		}
+		if !c.send(b.out) {
 			return true
 		}
 	}
+	return true
 }
 
-// writeFrame reports whether the frame was written; if not, the socket is cut.
-func (c *conn) writeFrame(frame []byte) bool {
-	_ = c.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
-	err := c.ws.Write(context.Background(), websocket.MessageText, frame)
-	_ = c.nc.SetWriteDeadline(time.Time{})
+// send reports whether the bytes were written; if not, the socket is cut. The
+// deadline is set anew once a second at most, for that costs as much as a message.
+func (c *conn) send(b []byte) bool {
+	if now := time.Now(); now.Sub(c.hurried) >= time.Second {
+		c.hurried = now
+		_ = c.nc.SetWriteDeadline(now.Add(writeTimeout))
+	}
+	_, err := c.nc.Write(b)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.fail(lost(slow()))
 	}
@@ -79,12 +92,43 @@ func (c *conn) writeFrame(frame []byte) bool {
 	return err == nil
 }
 
-// ping ends the socket of a peer that does not answer. Browsers answer pings
-// even while the page sleeps.
-func (c *conn) ping() {
-	ctx, cancel := context.WithTimeout(context.Background(), pongTimeout)
-	defer cancel()
-	if c.ws.Ping(ctx) != nil && ctx.Err() != nil {
+// alarm is called at the end of the time to join, and when ICE servers are to be
+// renewed.
+func (c *conn) alarm() {
+	if s := c.session.Load(); s == nil {
+		c.fail(failure(leftClosed, errJoinTimeout().closing(closeTimeout)))
+	} else if !c.ended.Load() {
+		// The log has an error's cause, and the timer is set anew.
+		_ = c.renew(s, 0)
+	}
+}
+
+// beat pings, and ends the socket of a peer that does not answer. Browsers answer
+// pings even while the page sleeps.
+func (c *conn) beat() {
+	switch {
+	case c.ended.Load():
+		return
+	case !c.pinged:
+		c.pinged = true
+		c.ponged.Store(false)
+		c.out.ping()
+		c.pulse.Reset(pongTimeout)
+	case c.ponged.Load():
+		c.pinged = false
+		c.pulse.Reset(pingEvery - pongTimeout)
+	default:
 		c.fail(lost(ending{why: leftTimeout, status: closeTimeout, text: "no answer to a ping"}))
+		return
+	}
+	if c.ended.Load() {
+		c.pulse.Stop()
+	}
+}
+
+// later sets the alarm.
+func (c *conn) later(d time.Duration) {
+	if c.timer.Reset(d); c.ended.Load() {
+		c.timer.Stop()
 	}
 }
