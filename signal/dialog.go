@@ -27,8 +27,7 @@ type dialog struct {
 // early is a candidate that came before its description.
 type early struct {
 	ufrag string
-	parcel
-	candidate *iceCandidate
+	Message
 }
 
 // candidates counts those of the newest generation.
@@ -103,17 +102,22 @@ func (r *room) describe(from string, m Message) ([]delivery, *Error) {
 	}
 	ds := []delivery{{m.Peer, parcel{relayFrame(m.Type, from, body), from, m.ID}}}
 	for _, e := range mine.early {
+		body := e.body
 		switch {
 		case e.ufrag != "" && !slices.Contains(ufrags, e.ufrag):
 			seen.Missed++
 			continue
 		case e.candidate.end:
 			mine.sent.over = true
+			body = endOf(mine.desc, e.Message)
 		default:
+			if e.candidate.place(mine.desc) == nil {
+				body = e.candidate.filled(e.Message)
+			}
 			mine.sent.add(e.candidate.Candidate)
 			seen.Candidates = append(seen.Candidates, e.candidate.Candidate)
 		}
-		ds = append(ds, delivery{m.Peer, e.parcel})
+		ds = append(ds, delivery{m.Peer, parcel{relayFrame(e.Type, from, body), from, e.ID}})
 	}
 	seen.End = mine.sent.over
 	r.tell(seen)
@@ -136,7 +140,7 @@ func (r *room) trickle(from string, m Message) (ds []delivery, warn *Error, _ *E
 		return nil, nil, errEarly()
 	case !known:
 		d.bytes += len(m.body)
-		d.early = append(d.early, early{c.ufrag, parcel{relayFrame(m.Type, from, m.body), from, m.ID}, c})
+		d.early = append(d.early, early{c.ufrag, m})
 		if seen.What = doctor.Held; !c.end {
 			r.tell(seen)
 		}
@@ -144,7 +148,7 @@ func (r *room) trickle(from string, m Message) (ds []delivery, warn *Error, _ *E
 	case c.end:
 		d.sent.over = true
 		r.tell(doctor.Event{What: doctor.Ended, Peer: from, To: m.Peer})
-		return []delivery{{m.Peer, parcel{relayFrame(m.Type, from, endOf(d.desc, m)), from, m.ID}}}, d.sent.judge(r.peer(from).relays), nil
+		return []delivery{{m.Peer, parcel{relayFrame(m.Type, from, endOf(d.desc, m)), from, m.ID}}}, r.judge(from, m.Peer), nil
 	}
 	if err := c.place(d.desc); err != nil {
 		return nil, nil, err
@@ -172,15 +176,21 @@ func (c *candidates) add(one sdp.Candidate) {
 	}
 }
 
-// judge says what follows from the candidates when all are known. relays says
-// that the peer was given TURN servers.
-func (c *candidates) judge(relays bool) *Error {
+// judge says what follows from the candidates of from when all are known. Once
+// there is an answer the two may be connected, and then a stack looks for no more
+// candidates (libwebrtc does not): it may have some that would do, and lacks the
+// others for no fault of its own.
+func (r *room) judge(from, to string) *Error {
+	c, theirs := r.dialog(from, to).sent, r.dialog(to, from)
+	answered := theirs.desc != nil && !r.dialog(from, to).offering
 	switch {
 	case c.all == 0:
 		return errNoCandidates()
+	case answered:
+		return nil
 	case c.all == c.local:
 		return errLocalOnly()
-	case relays && c.relay == 0:
+	case r.peer(from).relays && c.relay == 0:
 		return errNoRelay()
 	}
 	return nil

@@ -41,6 +41,9 @@ var mistakes = []struct {
 	{"a candidate without its prefix", offered(strings.Replace(trickling("%a", 2, 7), `"candidate:1`, `"1`, 1)), "", "candidate 7"},
 	{"a candidate with a=", offered(strings.Replace(trickling("%a", 2, 7), `"candidate:1`, `"a=candidate:1`, 1)), "", "candidate 7"},
 	{"a candidate of no section, where there is one", offered(strings.NewReplacer(`"sdpMid":"0",`, "", `"sdpMLineIndex":0,`, "").Replace(trickling("%a", 2, 7))), "", "candidate 7"},
+	{"a candidate of a section by its name alone", offered(strings.Replace(trickling("%a", 2, 7), `"sdpMLineIndex":0,`, "", 1)), "", "candidate 7"},
+	{"a candidate of a section by its number alone", offered(strings.Replace(trickling("%a", 2, 7), `"sdpMid":"0",`, `"sdpMid":null,`, 1)), "", "candidate 7"},
+	{"a candidate before its offer, by its number alone", []string{"b" + strings.Replace(trickling("%a", 2, 7), `"sdpMid":"0",`, "", 1), "b" + describing(Offer, "%a", 2)}, "", "offer 2, candidate 7"},
 	{"a candidate of another section", offered(strings.Replace(trickling("%a", 2, 7), `"sdpMid":"0"`, `"sdpMid":"video"`, 1)), "candidate_no_section", ""},
 	{"a candidate of section 5", offered(strings.Replace(trickling("%a", 2, 7), `"sdpMLineIndex":0`, `"sdpMLineIndex":5`, 1)), "candidate_no_section", ""},
 	{"a candidate in aiortc's names", offered(`{"type":"candidate","peer":"%a","candidate":{"candidate":"candidate:1 1 udp 1 192.0.2.1 7 typ host","id":"0","label":0}}`), "", "candidate 7"},
@@ -49,6 +52,8 @@ var mistakes = []struct {
 	{"Firefox's empty candidate", offered(`{"type":"candidate","peer":"%a","candidate":{"candidate":"","sdpMid":"0","sdpMLineIndex":0,"usernameFragment":"u2"}}`), "", ""},
 	{"candidates of loopback only", append(offered(strings.Replace(trickling("%a", 2, 7), "192.0.2.1", "127.0.0.1", 1)), "b"+`{"type":"candidate","peer":"%a","candidate":null}`), "candidates_local_only", ending1},
 	{"no relay, though there is TURN", append(offered(trickling("%a", 2, 7)), "b"+`{"type":"candidate","peer":"%a","candidate":null}`), "no_relay_candidate", ending1},
+	{"no relay, with an answer: connected, perhaps", append(answered(), "a"+trickling("%b", 1, 7), `a{"type":"candidate","peer":"%b","candidate":null}`), "", `{"type":"candidate","peer":"p_a","candidate":null,"usernameFragment":"u1"}`},
+	{"no relay, of a new offer after an answer", append(answered(), "b"+describing(Offer, "%a", 3), "b"+trickling("%a", 3, 7), `b{"type":"candidate","peer":"%a","candidate":null}`), "no_relay_candidate", strings.Replace(ending1, "u2", "u3", 1)},
 	{"no candidate at all", offered(`{"type":"candidate","peer":"%a","candidate":null}`), "no_candidates", ending1},
 	{"a candidate of before the restart", append(offered(describing(Offer, "%a", 3)), "b"+trickling("%a", 2, 7)), "candidate_stale", ""},
 	{"a message for nobody", []string{"b" + `{"type":"message","peer":"p_gone","data":1}`}, "peer_not_found", ""},
@@ -57,6 +62,10 @@ var mistakes = []struct {
 const ending1 = `{"type":"candidate","peer":"p_b","candidate":null,"usernameFragment":"u2"}`
 
 func offered(then string) []string { return []string{"b" + describing(Offer, "%a", 2), "b" + then} }
+
+func answered() []string {
+	return []string{"b" + describing(Offer, "%a", 2), "a" + describing(Answer, "%b", 1)}
+}
 
 // wrongly is a description of Bob's, or Anna's answer, whose sdp is spoiled.
 func wrongly(kind Type, spoil func(sdp string) any) string {

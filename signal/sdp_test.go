@@ -37,11 +37,16 @@ func decoded(t testing.TB, text string) Message {
 	return m
 }
 
-// brief is a frame, shortened where it is made by describing or trickling.
+// brief is a frame, shortened where it is made by describing or trickling: of a
+// candidate that names its section both ways only the port is left.
 func brief(frame []byte) string {
 	var f struct {
 		Type, SDP string
-		Candidate *struct{ Candidate string }
+		Candidate *struct {
+			Candidate string
+			Mid       string `json:"sdpMid"`
+			Index     *int   `json:"sdpMLineIndex"`
+		}
 	}
 	if err := json.Unmarshal(frame, &f); err != nil {
 		return err.Error()
@@ -51,7 +56,7 @@ func brief(frame []byte) string {
 		_, after, _ := strings.Cut(f.SDP, "o=- ")
 		n, _, _ := strings.Cut(after, " ")
 		return f.Type + " " + n
-	case f.Candidate != nil:
+	case f.Candidate != nil && f.Candidate.Mid == "0" && f.Candidate.Index != nil && *f.Candidate.Index == 0:
 		return f.Type + " " + strings.Fields(f.Candidate.Candidate)[5]
 	}
 	return string(frame)

@@ -2,6 +2,7 @@ package signal
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 
 	"turnkey/signal/sdp"
@@ -18,35 +19,41 @@ type iceCandidate struct {
 	rest   fields // of the message
 }
 
-// place finds the media section that the candidate belongs to.
+// place finds the media section that the candidate belongs to, and names it both
+// ways: some stacks send one and others take the other alone.
 func (c *iceCandidate) place(d *sdp.Description) *Error {
+	at := -1
 	switch {
 	case c.mid == nil && c.index == nil && len(d.Media) != 1:
 		return errNoSection(len(d.Media))
-	case c.mid == nil && c.index == nil:
-		c.fields["sdpMLineIndex"] = json.RawMessage("0")
-		c.fields["sdpMid"] = encode(d.Media[0].Mid)
-		c.rest["candidate"] = encode(c.fields)
-		return nil
 	case c.index != nil && *c.index >= len(d.Media):
 		return errWrongSection(strconv.Itoa(*c.index), len(d.Media))
-	case c.mid == nil:
-		return nil
-	}
-	for _, m := range d.Media {
-		if m.Mid == *c.mid || m.Mid == "" {
-			return nil
+	case c.mid != nil:
+		at = slices.IndexFunc(d.Media, func(m sdp.Media) bool { return m.Mid == *c.mid || m.Mid == "" })
+		if at < 0 {
+			return errWrongSection(strconv.Quote(*c.mid), len(d.Media))
 		}
+	case c.index != nil:
+		at = *c.index
+	default:
+		at = 0
 	}
-	return errWrongSection(strconv.Quote(*c.mid), len(d.Media))
+	if c.index == nil {
+		c.fields["sdpMLineIndex"] = json.RawMessage(strconv.Itoa(at))
+	}
+	if mid := d.Media[at].Mid; c.mid == nil && mid != "" {
+		c.fields["sdpMid"] = encode(mid)
+	}
+	return nil
 }
 
-// filled is what is passed on.
+// filled is what is passed on of m, once the candidate has its place.
 func (c *iceCandidate) filled(m Message) []byte {
-	if c.mid == nil && c.index == nil {
-		return c.rest.body()
+	if c.mid != nil && c.index != nil {
+		return m.body
 	}
-	return m.body
+	c.rest["candidate"] = encode(c.fields)
+	return c.rest.body()
 }
 
 // candidate checks a candidate, and gives it the one shape that every stack
