@@ -26,6 +26,9 @@ type ClientOptions struct {
 	Token string // an API key or a token, where the server wants one
 	Name  string // shown to the others, at most 64 characters
 	Meta  any    // shown to the others: nil, or an object of at most 1024 bytes as JSON
+	// NoRollback says that the WebRTC stack cannot take back its offer when another
+	// crosses it, as pion cannot: then none is passed on to it.
+	NoRollback bool
 	// HTTP makes the connections; nil is http.DefaultClient. Its Timeout has to be 0.
 	HTTP *http.Client
 }
@@ -65,6 +68,9 @@ func Enter(ctx context.Context, url, room string, o ClientOptions) (*Client, err
 		if v != nil && v != "" {
 			c.join[name] = v
 		}
+	}
+	if o.NoRollback {
+		c.join["rollback"] = false
 	}
 	ws, err := c.open(run)
 	if err != nil {
