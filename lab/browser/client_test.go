@@ -67,6 +67,13 @@ func TestClientInPages(t *testing.T) {
 			t.Errorf("%s.html has %d lines, want %d at most", name, n, most)
 		}
 	}
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(readme), examples["call"]) {
+		t.Error("README.md has another call than call.html")
+	}
 	in := struct {
 		URL      string            `json:"url"`
 		Examples map[string]string `json:"examples"`

@@ -287,7 +287,7 @@ class Room extends EventTarget {
       case "goaway": this.#pause = Math.random() * m.jitter * 1000; return undefined;
       case "warning": return benign.includes(m.code) || this.#emit("warning", m);
       case "error": return this.#refused(m);
-      case "offer": case "offer-request": this.#meet(m.peer, { initiator: false, present: true }); // falls through
+      case "offer": case "offer-request": case "message": this.#meet(m.peer, { initiator: false, present: true }); // falls through
       default: return this.peers.get(m.peer)?.receive(m);
     }
   }
@@ -468,10 +468,13 @@ class Peer extends EventTarget {
     }
   }
 
+  // Some stacks close by themselves what has failed.
+  get broken() { return ["disconnected", "failed", "closed"].includes(this.state); }
+
   /** Takes fresh ICE servers, which a broken connection is waiting for. */
   configure(configuration) {
     this.pc.setConfiguration(configuration);
-    if (this.#stale || this.state === "failed" || this.state === "disconnected") this.#restart();
+    if (this.#stale || this.broken) this.#restart();
   }
 
   change(facts, event) {
@@ -495,7 +498,7 @@ class Peer extends EventTarget {
 
   #next(step) {
     this.#work = this.#work.then(() => !this.#closed && step()).catch((err) => {
-      if (this.#closed) return;
+      if (this.#closed || this.state === "closed") return;
       this.#room.fail({ code: "negotiation_failed", message: `with ${this.name || this.id}: ${err.message}`, hint: "Reload the page; if it stays so, the two browsers may have no codec in common." });
     });
   }
@@ -574,9 +577,17 @@ class Peer extends EventTarget {
 
   #changed() {
     clearTimeout(this.#timer);
-    if (this.state === "failed") this.restart();
+    if (this.state === "failed" || this.state === "closed") this.restart();
     if (this.state === "disconnected") this.#timer = setTimeout(() => this.restart(), settle);
+    this.#report();
     this.#emit("state", this.state);
+  }
+
+  // Tells the server how the connection stands: it can then say why one fails.
+  async #report() {
+    const { state } = this;
+    const selected = state === "connected" ? await path(this.pc) : undefined;
+    if (!this.#closed && this.state === state) this.#room.tell({ type: "state", state, selected });
   }
 
   // Stacks that cannot restart ICE make a new connection.
@@ -685,5 +696,18 @@ class Session {
     this.#token = "";
     this.#held = this.#held.filter(({ type }) => type === "message");
     this.#written = 0;
+  }
+}
+
+// The selected pair of candidates; nothing if the stack does not tell.
+async function path(pc) {
+  try {
+    const stats = [...(await pc.getStats()).values()];
+    const named = stats.find((s) => s.type === "transport" && s.selectedCandidatePairId)?.selectedCandidatePairId;
+    const pair = stats.find((s) => s.type === "candidate-pair" && (s.id === named || s.selected));
+    const [local, remote] = [pair.localCandidateId, pair.remoteCandidateId].map((id) => stats.find((s) => s.id === id));
+    return { local: local.candidateType, remote: remote.candidateType, protocol: local.relayProtocol || local.protocol };
+  } catch {
+    return undefined;
   }
 }
