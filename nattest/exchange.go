@@ -57,7 +57,7 @@ func repeat(ctx context.Context, out, in link, next func(n int) ([]byte, error),
 			return err
 		}
 		switch over := !time.Now().Before(end); {
-		case over && late, errors.Is(ctx.Err(), context.DeadlineExceeded):
+		case over && late, errors.Is(ctx.Err(), context.DeadlineExceeded), errors.Is(context.Cause(ctx), errLate):
 			return errLate
 		case ctx.Err() != nil:
 			return ctx.Err()

@@ -131,7 +131,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	g := c.gather(ctx, t, addrs, start, &parts, func(f facts, eps []netip.AddrPort) {
 		parts.do("the way to the server", func() string { near = c.look(ctx, t, f, eps, addrs); return "" })
 		parts.do("TURN", func() string {
-			urls = c.verifyTURN(ctx, f, survey{stun: eps, server: addrs, addresses: 1})
+			urls = c.verifyTURN(ctx, f, survey{stun: eps, server: addrs, addresses: 1, enough: start.Add(soon)})
 			return ""
 		})
 	})
@@ -179,6 +179,7 @@ func (c *Config) prepare(ctx context.Context) (target, error) {
 	if c.Lifetime != 0 && (c.Lifetime < 5*time.Second || c.Lifetime > 10*time.Minute) {
 		return target{}, &Error{Usage: true, Reason: fmt.Sprintf("lifetime %s: out of range", c.Lifetime), Hint: "use 5s to 10m"}
 	}
+	c.DialContext = hedged(c.DialContext)
 	c.Progress = inTurn(c.Progress)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -11,6 +11,7 @@ import (
 // Time limits of Run, without the tests that are opt-in.
 const (
 	limit     = 4700 * time.Millisecond // altogether; what has not ended by then is told as it is
+	soon      = 2500 * time.Millisecond // from then on one TURN URL that works will do
 	headStart = 500 * time.Millisecond  // for the server's document, before its usual ports are asked
 	hopeFor   = 1700 * time.Millisecond // after the start, for a token
 )

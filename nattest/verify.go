@@ -21,6 +21,7 @@ type survey struct {
 	server    []netip.Addr     // addresses of the server
 	addresses int              // of a name, in each family
 	measure   bool             // channels, quality, path MTU and throughput, too
+	enough    time.Time        // from then on one that works, from outside too, will do; the zero time is never
 }
 
 // subject is one URL at one address.
@@ -68,6 +69,8 @@ func (c *Config) subjects(ctx context.Context, urls []turnURL, each int) (out []
 // failed has no hint yet.
 func (c *Config) verifyTURN(ctx context.Context, f facts, s survey) []URLReport {
 	todo := c.subjects(ctx, f.urls, s.addresses)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	out := make([]URLReport, len(todo))
 	slots := make(chan struct{}, parallelURLs)
 	line := make(chan struct{}, 1)
@@ -84,6 +87,9 @@ func (c *Config) verifyTURN(ctx context.Context, f facts, s survey) []URLReport 
 			}
 			v.run(ctx)
 			out[i] = v.rep
+			if v.rep.State == "ok" && v.rep.Loops.SocketToRelay.State == "ok" && !s.enough.IsZero() {
+				time.AfterFunc(time.Until(s.enough), func() { cancel(errLate) })
+			}
 		})
 	}
 	wg.Wait()
