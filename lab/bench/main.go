@@ -1,9 +1,9 @@
-// Bench measures turnkey's TURN server and coturn's, side by side on one
-// machine: each server in a process of its own, the load in this one, all on
-// loopback. It prints Markdown tables.
+// Bench measures turnkey's TURN server and coturn's, and its signaling server and
+// PeerJS's, side by side on one machine: each server in a process of its own, the
+// load in this one, all on loopback. It prints Markdown tables.
 //
 //	go run ./lab/bench              everything
-//	go run ./lab/bench -only rate   one of rate, binding, hold, relay, delay
+//	go run ./lab/bench -only rate   one of rate, binding, hold, relay, delay, signal
 //
 // Machines are noisy: rounds alternate between the servers, the first one does
 // not count, and what is worth quoting are the ratios.
@@ -34,13 +34,14 @@ type row struct {
 }
 
 func main() {
-	only := flag.String("only", "", "measure only this: rate, binding, hold, relay or delay")
+	only := flag.String("only", "", "measure only this: rate, binding, hold, relay, delay or signal")
 	rounds := flag.Int("rounds", 5, "rounds that count")
 	held := flag.Int("held", 10000, "allocations that are held for the memory; server and load need a descriptor for each")
+	sockets := flag.Int("sockets", 15000, "sockets of signaling that are held for the memory")
 	flag.Parse()
-	err := raise(*held + 100)
+	err := raise(max(*held, *sockets) + 200)
 	if err == nil {
-		err = bench(*only, *rounds, *held)
+		err = bench(*only, *rounds, []table{{kinds, measures(*held)}, {signalers, conversations(*sockets)}})
 	}
 	if err != nil {
 		slog.Error("benchmark", "error", err)
@@ -77,21 +78,38 @@ func measures(held int) []measure {
 	}
 }
 
-func bench(only string, rounds, held int) error {
+// table is what is measured of two servers.
+type table struct {
+	kinds    func(dir string) ([]kind, error)
+	measures []measure
+}
+
+func bench(only string, rounds int, tables []table) error {
+	for _, t := range tables {
+		t.measures = slices.DeleteFunc(t.measures, func(m measure) bool { return only != "" && only != m.name })
+		if err := t.fill(rounds); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fill measures, and prints the table, if there is anything in it.
+func (t table) fill(rounds int) error {
+	if len(t.measures) == 0 {
+		return nil
+	}
 	dir, err := os.MkdirTemp("", "turnkey-bench")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	kinds, err := kinds(dir)
+	kinds, err := t.kinds(dir)
 	if err != nil {
 		return err
 	}
 	fmt.Println("| measured | unit | " + kinds[0].name + " | " + kinds[1].name + " | ratio (better) |\n|---|---|---|---|---|")
-	for _, m := range measures(held) {
-		if only != "" && only != m.name {
-			continue
-		}
+	for _, m := range t.measures {
 		results := make([][2][]float64, len(m.rows)) // of each row, of each kind
 		for round := range rounds + 1 {
 			for i, k := range kinds {
@@ -114,11 +132,15 @@ func bench(only string, rounds, held int) error {
 }
 
 func (r row) print(results [2][]float64) {
-	ratio := median(results[0]) / median(results[1])
+	a, b := median(results[0]), median(results[1])
 	if r.better == "less" {
-		ratio = 1 / ratio
+		a, b = b, a
 	}
-	fmt.Printf("| %s | %s | %s | %s | %.2f |\n", r.title, r.unit, spread(results[0]), spread(results[1]), ratio)
+	ratio := "" // of nothing to nothing
+	if b != 0 {
+		ratio = fmt.Sprintf("%.2f", a/b)
+	}
+	fmt.Printf("| %s | %s | %s | %s | %s |\n", r.title, r.unit, spread(results[0]), spread(results[1]), ratio)
 }
 
 // once starts a server, measures it, and stops it. What is lost on a busy

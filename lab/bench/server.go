@@ -22,11 +22,12 @@ const (
 	clientIP   = "127.0.0.2" // so that clients and relays have ports of their own
 )
 
-// kind is a program that serves TURN.
+// kind is a program that serves TURN or, with a signaler, signaling.
 type kind struct {
-	name string
-	args []string
-	env  []string
+	name     string
+	args     []string
+	env      []string
+	signaler signaler
 }
 
 // kinds builds turnkey into dir, finds coturn, and says how to start them alike:
@@ -57,9 +58,10 @@ func kinds(dir string) ([]kind, error) {
 
 // server is one that runs.
 type server struct {
-	cmd     *exec.Cmd
-	done    chan error
-	secrets *cred.Secrets
+	cmd      *exec.Cmd
+	done     chan error
+	secrets  *cred.Secrets
+	signaler signaler
 }
 
 func (k kind) start() (*server, error) {
@@ -67,25 +69,32 @@ func (k kind) start() (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{cmd: exec.Command(k.args[0], k.args[1:]...), done: make(chan error, 1), secrets: secrets}
+	s := &server{cmd: exec.Command(k.args[0], k.args[1:]...), done: make(chan error, 1), secrets: secrets, signaler: k.signaler}
 	s.cmd.Env = append(os.Environ(), k.env...)
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", k.name, err)
 	}
 	go func() { s.done <- s.cmd.Wait() }()
-	// It serves when it answers a challenge.
 	for start := time.Now(); time.Since(start) < 10*time.Second; {
-		c, err := dial(s)
-		if err == nil {
-			err = c.challenge(100 * time.Millisecond)
-			c.Close()
-		}
-		if err == nil {
+		if s.serves() == nil {
 			return s, nil
 		}
 	}
 	s.stop()
 	return nil, fmt.Errorf("%s does not answer", k.name)
+}
+
+// serves reports whether the server answers a challenge, or takes a connection.
+func (s *server) serves() error {
+	if s.signaler != nil {
+		return s.answers()
+	}
+	c, err := dial(s)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return c.challenge(100 * time.Millisecond)
 }
 
 func (s *server) stop() {
