@@ -706,7 +706,9 @@ async function path(pc) {
     const named = stats.find((s) => s.type === "transport" && s.selectedCandidatePairId)?.selectedCandidatePairId;
     const pair = stats.find((s) => s.type === "candidate-pair" && (s.id === named || s.selected));
     const [local, remote] = [pair.localCandidateId, pair.remoteCandidateId].map((id) => stats.find((s) => s.id === id));
-    return { local: local.candidateType, remote: remote.candidateType, protocol: local.relayProtocol || local.protocol };
+    const types = ["host", "srflx", "prflx", "relay"];
+    if (![local, remote].every((c) => types.includes(c.candidateType))) return undefined;
+    return { local: local.candidateType, remote: remote.candidateType, protocol: (local.relayProtocol || local.protocol)?.toLowerCase() };
   } catch {
     return undefined;
   }

@@ -7,6 +7,7 @@
 
 import { join } from "/turnkey.js";
 import { Chat } from "./call-chat.js";
+import { attend } from "./call-doctor.js";
 import { Media } from "./call-media.js";
 import { follow } from "./call-paths.js";
 import { Tile } from "./call-tiles.js";
@@ -150,6 +151,7 @@ function meet(peer) {
   const tile = new Tile(peer.stream, who);
   tile.enter();
   follow(peer, who, tile);
+  attend(peer, who, room);
   alone();
   if (!peer.present) say(`${who} joined.`, true);
   let told = false; // another program than this page tells nothing of its state
