@@ -5,6 +5,7 @@ package nat
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,8 @@ func TestNattestIsNotWrongWherePacketsGetLost(t *testing.T) {
 		runs, list = 20, slices.Concat(list, tricks)
 	}
 	table := newGrades()
+	var mu sync.Mutex
+	took := map[int][]time.Duration{}
 	t.Run("topologies", func(t *testing.T) {
 		for _, percent := range []int{10, 30} {
 			for _, tt := range list {
@@ -61,6 +64,9 @@ func TestNattestIsNotWrongWherePacketsGetLost(t *testing.T) {
 						var r report
 						got := turnkey(t, client, apiKey, "nattest", "-json", tt.at())
 						got.decode(t, &r)
+						mu.Lock()
+						took[percent] = append(took[percent], got.took)
+						mu.Unlock()
 						if got.exit == 5 { // nothing came back at all
 							table.add(tt.name, fmt.Sprint(percent), "open")
 							continue
@@ -81,6 +87,10 @@ func TestNattestIsNotWrongWherePacketsGetLost(t *testing.T) {
 		}
 	})
 	table.log(t, "10", "30")
+	for percent, d := range took {
+		slices.Sort(d)
+		t.Logf("%d percent: half took %s, nine in ten %s, the slowest %s", percent, d[len(d)/2], d[len(d)*9/10], d[len(d)-1])
+	}
 }
 
 // lossyTime is how long nattest may take where packets get lost.
