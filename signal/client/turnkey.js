@@ -15,8 +15,7 @@
 // connection restarts ICE by itself. A lost socket is replaced by itself, and
 // what was under way then arrives all the same, once and in order.
 //
-// Room is the way to the server, Peer a connection, Session what has to be
-// remembered so that nothing is lost. Types are in turnkey.d.ts.
+// Types are in turnkey.d.ts.
 
 const settle = 4_000;        // ms that a broken path has to come back by itself
 const patience = 10_000;     // ms that the server has to answer
@@ -30,8 +29,7 @@ const ackAfter = 100;        // messages
 const final = [4000, 4003, 4010];
 // Unlike 1000 and 1001, it leaves the session to be resumed.
 const abandoned = 4100;
-// What follows from two peers that go or renew at once, and needs no care: what
-// matters of it is sent again, or its peer has left.
+// What follows from two peers that go or renew at once: what matters of it is sent again.
 const benign = ["peer_not_found", "answer_without_offer", "candidate_stale"];
 
 /**
@@ -118,10 +116,7 @@ class Room extends EventTarget {
     return Promise.all([...this.peers.values()].map((peer) => peer.replaceTrack(kind, track)));
   }
 
-  /**
-   * Sets whether every path is allowed ("all") or relays only ("relay"), and connects anew to
-   * everybody: after an ICE restart Chromium would go on with the addresses it had.
-   */
+  /** Allows every path ("all") or relays only ("relay"), by new connections: Chromium keeps its addresses in a restart. */
   setIceTransportPolicy(policy) {
     this.#options.iceTransportPolicy = policy;
     for (const id of [...this.peers.keys()]) this.#again(id);
@@ -166,8 +161,7 @@ class Room extends EventTarget {
     }
   }
 
-  // Asks for fresh ICE servers, which also shows whether the socket is alive. A
-  // socket that is on its way brings some anyway.
+  // Asks for fresh ICE servers, which shows whether the socket lives. A new socket brings some anyway.
   #renew() {
     if (this.state !== "joined" || this.#timer) return;
     this.#tell({ type: "ice" });
@@ -292,8 +286,7 @@ class Room extends EventTarget {
     }
   }
 
-  // After a session that cannot be resumed everybody is met anew: the others saw
-  // this peer leave.
+  // If a session cannot be resumed, all are met anew: they saw this peer leave.
   #refused(m) {
     if (m.code === "resume_expired") {
       this.#session.expire();
@@ -482,10 +475,7 @@ class Peer extends EventTarget {
     this.#emit(event);
   }
 
-  /**
-   * Says whether a bye is not to be followed: both sides renew at once, and then
-   * the first offer of the impolite one counts. The server has forgotten it with the bye.
-   */
+  /** Says whether to ignore a bye: if both renew at once, the impolite one's offer counts, which the server forgot. */
   insist() {
     const insists = this.#initiator && !this.#polite && !this.#described;
     if (insists) this.#repeat();
@@ -505,8 +495,7 @@ class Peer extends EventTarget {
 
   get #described() { return Boolean(this.pc.remoteDescription?.sdp); }
 
-  // The first offer is made without waiting for the browser to want one: other
-  // stacks never do.
+  // The first offer does not wait for onnegotiationneeded, which some stacks never call.
   #begin() {
     this.#initiator = true;
     this.#openChannel();
@@ -514,7 +503,7 @@ class Peer extends EventTarget {
     this.#next(() => this.#offer());
   }
 
-  // Only the initiator makes the first offer. After it, who needs one makes it.
+  // Only the initiator makes the first offer; after it, who needs one.
   async #offer() {
     if (!this.#initiator && !this.#described || this.#offered) return;
     await this.pc.setLocalDescription();
@@ -563,8 +552,7 @@ class Peer extends EventTarget {
     return this.pc.getTransceivers().find((t) => t.receiver.track.kind === kind)?.sender;
   }
 
-  // A candidate, or their end, belongs to the description that names its username
-  // fragment, and waits for it once.
+  // A candidate, or their end, waits once for the description with its username fragment.
   async #candidate(m, wait = true) {
     const { candidate, usernameFragment = candidate?.usernameFragment } = m;
     const { sdp } = this.pc.remoteDescription ?? {};
@@ -610,10 +598,7 @@ class Peer extends EventTarget {
   }
 }
 
-/**
- * What one end of a session has to remember so that nothing is lost and nothing
- * comes twice, over however many sockets. It does no I/O.
- */
+/** What is remembered so that nothing is lost and nothing comes twice, over however many sockets. It does no I/O. */
 class Session {
   #token = "";    // to resume with, "" = there is no session
   #id = 1;        // of the newest request; the first join has 1
@@ -688,10 +673,7 @@ class Session {
     return { type: "ack", seq: this.#seq };
   }
 
-  /**
-   * Ends the session, so that the next greeting joins. Offers, answers and candidates are of
-   * connections that end with it; messages are sent again.
-   */
+  /** Ends the session, so that the next greeting joins. Its connections end with it; messages are sent again. */
   expire() {
     this.#token = "";
     this.#held = this.#held.filter(({ type }) => type === "message");
