@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"turnkey/signal"
+	"turnkey/web"
+)
+
+// enter joins a room of the server with a token, and returns the client and the
+// welcome, or the code of the refusal.
+func (s *secured) enter(t *testing.T, room, token string) (*signal.Client, signal.Event, string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	c, err := signal.Enter(ctx, "ws://"+s.web+"/v1/ws", room, signal.ClientOptions{Token: token, Name: "Anna"})
+	var refusal *signal.Error
+	switch {
+	case errors.As(err, &refusal):
+		return nil, signal.Event{}, refusal.Code
+	case err != nil:
+		t.Fatal(err)
+	}
+	return c, <-c.Events(), ""
+}
+
+func signedFor(t *testing.T, token web.Token) string {
+	t.Helper()
+	token.TTL = time.Hour
+	text, err := token.Sign(operatorKey, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// Rights over real HTTP and WebSockets: what a token says is what its holder may do,
+// and GET /v1/validate says the same as a join.
+func TestRightsOfTokens(t *testing.T) {
+	s := newPlain(t)
+	s.environ["TURNKEY_AUTH"] = "key"
+	s.environ["TURNKEY_ROOM_MAX"] = "2"
+	s.serve(t)
+	expired, err := web.Token{TTL: time.Second}.Sign(operatorKey, time.Now().Add(-time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ token, code string }{
+		{"", "auth_required"}, {"wrong", "token_invalid"}, {expired, "token_expired"},
+		{signedFor(t, web.Token{Rights: web.RightList | web.RightKick}), "right_denied"},
+		{signedFor(t, web.Token{Room: "other"}), "room_denied"},
+	} {
+		if _, _, code := s.enter(t, "demo", tt.token); code != tt.code {
+			t.Errorf("join: got %q, want %q", code, tt.code)
+		}
+		if _, body := s.ask(t, "GET", "/v1/validate?room=demo&token="+tt.token, ""); !strings.Contains(body, `"code":"`+tt.code+`"`) {
+			t.Errorf("validate: got %s, want %s", body, tt.code)
+		}
+	}
+	noRelay, welcome, _ := s.enter(t, "demo", signedFor(t, web.Token{Subject: "anna", Rights: web.RightJoin}))
+	if servers := string(welcome.ICEServers); strings.Contains(servers, "turn:") || !strings.Contains(servers, "stun:") {
+		t.Errorf("without relay: got %s, want STUN only", servers)
+	}
+	_, other, _ := s.enter(t, "demo", signedFor(t, web.Token{RelayTTL: 2 * time.Minute}))
+	expires, err := time.Parse(time.RFC3339, other.ICEExpiresAt)
+	if left := time.Until(expires); err != nil || !strings.Contains(string(other.ICEServers), "turn:") || left > 2*time.Minute || left < time.Minute {
+		t.Errorf("with relay for 2 minutes: got %s until %s", other.ICEServers, other.ICEExpiresAt)
+	}
+	if status, body := s.ask(t, "GET", "/v1/validate?room=demo", operatorKey); status != 409 || !strings.Contains(body, "room_full") {
+		t.Errorf("validate of a full room: got %d %s", status, body)
+	}
+	moderator := signedFor(t, web.Token{Room: "demo", Rights: web.RightList | web.RightKick})
+	status, body := s.ask(t, "GET", "/v1/rooms/demo", moderator)
+	var room web.Room
+	if err := json.Unmarshal([]byte(body), &room); err != nil || status != 200 || len(room.Peers) != 2 || room.Peers[0].Subject != "anna" {
+		t.Errorf("got %d %s, %v", status, body, err)
+	}
+	if status := s.status(t, "DELETE", "/v1/rooms/demo/peers/"+welcome.Peer, moderator); status != 204 {
+		t.Errorf("kick: got %d", status)
+	}
+	code := ""
+	for e := range noRelay.Events() {
+		if e.Type == "error" {
+			code = e.Code
+		}
+	}
+	if code != "kicked" {
+		t.Errorf("the kicked got %q", code)
+	}
+}
+
+func TestWebhookDecides(t *testing.T) {
+	events := make(chan string, 16)
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var e struct{ Event, Room, Name, Reason string }
+		if err := json.NewDecoder(r.Body).Decode(&e); err != nil || r.Header.Get("X-Turnkey-Signature") == "" {
+			t.Errorf("got %+v, %v", e, err)
+		}
+		events <- e.Event + " " + e.Room + " " + e.Name + " " + e.Reason
+		_, _ = io.WriteString(w, map[string]string{"good": `{"allow":true}`, "bad": `{"allow":false,"reason":"not paid"}`, "down": `oops`}[e.Room])
+	}))
+	t.Cleanup(backend.Close)
+	s := newPlain(t)
+	s.environ["TURNKEY_WEBHOOK_URL"] = backend.URL
+	s.environ["TURNKEY_WEBHOOK_SECRET"] = operatorKey
+	s.serve(t)
+	for room, want := range map[string]string{"bad": "webhook_denied", "down": "webhook_failed", "good": ""} {
+		c, _, code := s.enter(t, room, "")
+		if code != want {
+			t.Errorf("room %s: got %q, want %q", room, code, want)
+		}
+		if got := <-events; got != "join "+room+" Anna " {
+			t.Errorf("the backend was told %q", got)
+		}
+		if c != nil {
+			_ = c.Close()
+			if got := <-events; got != "leave good Anna bye" {
+				t.Errorf("the backend was told %q", got)
+			}
+		}
+	}
+}
+
+func TestKeysOfOthersAreFollowed(t *testing.T) {
+	key := ed25519.NewKeyFromSeed([]byte(strings.Repeat("k", 32)))
+	set := func(k ed25519.PrivateKey) []byte {
+		return []byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"one","x":"` + base64.RawURLEncoding.EncodeToString(k.Public().(ed25519.PublicKey)) + `"}]}`)
+	}
+	file := filepath.Join(t.TempDir(), "keys.json")
+	if err := os.WriteFile(file, set(ed25519.NewKeyFromSeed([]byte(strings.Repeat("x", 32)))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := newPlain(t)
+	s.environ["TURNKEY_AUTH"] = "key"
+	delete(s.environ, "TURNKEY_API_KEY")
+	s.environ["TURNKEY_JWT_KEYS"] = file
+	s.serve(t)
+	token, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims{"exp": time.Now().Add(time.Hour).Unix()}).SignedString(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status := s.status(t, "GET", "/v1/ice", token); status != 401 {
+		t.Errorf("before the key is there: got %d", status)
+	}
+	if err := os.WriteFile(file, append(set(key), '\n'), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "new key", func() bool {
+		time.Sleep(time.Second) // the limit of requests
+		return s.status(t, "GET", "/v1/ice", token) == 200
+	})
+}
