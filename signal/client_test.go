@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -149,6 +150,44 @@ func TestClientsLoseNothing(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// What has piled up while there was no socket goes out no faster than the server
+// lets it, and all of it arrives.
+func TestClientsKeepToTheRate(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, _ *Server, p pipes) {
+		b := inMemory(p)
+		a, err := Enter(t.Context(), "ws://pipe/v1/ws", "demo", ClientOptions{HTTP: b.client()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := Enter(t.Context(), "ws://pipe/v1/ws", "demo", ClientOptions{HTTP: inMemory(p).client()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		expectEvent(t, a, "welcome")
+		to := expectEvent(t, other, "welcome").Peer
+		expectEvent(t, a, "peer-joined")
+		b.cut()
+		const messages = 3 * messageBurst
+		for n := range messages {
+			if _, err := a.Send(Note, to, map[string]any{"data": n}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for n := 0; n < messages; {
+			e, ok := <-other.Events()
+			switch {
+			case !ok || e.Type == "peer-left":
+				t.Fatalf("got %s after %d messages", e.Raw, n)
+			case e.Type == "message" && string(e.Data) != strconv.Itoa(n):
+				t.Fatalf("got %s, want %d", e.Data, n)
+			case e.Type == "message":
+				n++
+			}
+		}
+		_, _ = a.Close(), other.Close()
+	})
 }
 
 func TestAwayBackAndGone(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"golang.org/x/time/rate"
 )
 
 // clientSocket is a socket that is cut when the server falls silent.
@@ -87,7 +88,18 @@ func (c *Client) closed(status websocket.StatusCode) {
 	c.err = fmt.Errorf("signal: the server closed the socket with %d; docs/protocol.md says why", status)
 }
 
+// writeAll writes what is queued, a little slower than the server lets it.
 func (c *Client) writeAll(ctx context.Context, ws *clientSocket, ended <-chan struct{}) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	pace := rate.NewLimiter(messageRate*3/4, messageBurst*3/4)
+	go func() {
+		select {
+		case <-ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	for {
 		select {
 		case <-c.out:
@@ -103,6 +115,9 @@ func (c *Client) writeAll(ctx context.Context, ws *clientSocket, ended <-chan st
 				break
 			}
 			for _, frame := range todo {
+				if pace.Wait(ctx) != nil {
+					return // what is held goes out on the next socket
+				}
 				bounded, cancel := context.WithTimeout(ctx, writeTimeout)
 				err := ws.Write(bounded, websocket.MessageText, frame)
 				cancel()

@@ -5,8 +5,8 @@ package nat
 import (
 	"fmt"
 	"slices"
-	"sync"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
