@@ -85,6 +85,13 @@ func Decode(b []byte) (Message, *Error) {
 
 // decode returns the message's id even with an error, if it could be read.
 func decode(b []byte) (m Message, _ *Error) {
+	if m, ok := quick(b); ok {
+		return m, nil
+	}
+	return decodeAny(b)
+}
+
+func decodeAny(b []byte) (m Message, _ *Error) {
 	if len(b) > maxMessage {
 		return m, errTooLarge()
 	}

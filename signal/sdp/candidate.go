@@ -18,18 +18,30 @@ type Candidate struct {
 // "candidate:…".
 func ParseCandidate(line string) (Candidate, bool) {
 	rest, ok := strings.CutPrefix(line, "candidate:")
-	f := strings.Fields(rest)
-	if !ok || len(f) < 8 || f[6] != "typ" {
+	if !ok {
 		return Candidate{}, false
 	}
-	c := Candidate{Transport: strings.ToLower(f[2]), Address: f[4], Type: f[7]}
-	if !slices.Contains([]string{"host", "srflx", "prflx", "relay"}, c.Type) {
-		return Candidate{}, false
-	}
-	for i := 8; i+1 < len(f); i += 2 {
-		if f[i] == "ufrag" {
-			c.Ufrag = f[i+1]
+	var c Candidate
+	n, typ, name := 0, "", "" // fields so far, the word before the type, the name of an extension
+	for f := range strings.FieldsSeq(rest) {
+		switch {
+		case n == 2:
+			c.Transport = strings.ToLower(f)
+		case n == 4:
+			c.Address = f
+		case n == 6:
+			typ = f
+		case n == 7:
+			c.Type = f
+		case n > 7 && n%2 == 0:
+			name = f
+		case n > 7 && name == "ufrag":
+			c.Ufrag = f
 		}
+		n++
+	}
+	if n < 8 || typ != "typ" || !slices.Contains([]string{"host", "srflx", "prflx", "relay"}, c.Type) {
+		return Candidate{}, false
 	}
 	return c, true
 }
