@@ -12,6 +12,7 @@ programs="
   turnutils_uclient:coturn tayga:tayga conntrack:conntrack stun:stun-client chromium:chromium firefox-esr:firefox-esr
   node:nodejs npm:npm
   /usr/lib/python3/dist-packages/aiortc:python3-aiortc
+  /usr/lib/python3/dist-packages/websockets:python3-websockets
   /usr/lib/python3/dist-packages/gi/overrides/Gst.py:python3-gst-1.0
   /usr/lib/*/girepository-1.0/GstWebRTC-1.0.typelib:gir1.2-gst-plugins-bad-1.0
   /usr/lib/*/gstreamer-1.0/libgstwebrtc.so:gstreamer1.0-plugins-bad

@@ -112,7 +112,7 @@ export async function run(lab, limit = 60_000) {
 
 // kill ends a browser and its helpers, which are one process group. Asked
 // politely, Firefox takes more than five seconds after a call.
-function kill(browser) {
+export function kill(browser) {
   const child = browser.process();
   if (child.exitCode !== null || child.signalCode !== null) return undefined;
   const ended = new Promise((resolve) => { child.once('exit', resolve); });
