@@ -36,6 +36,7 @@ export type RoomState = "connecting" | "joined" | "reconnecting" | "closed";
 export interface RoomEvents {
   state: RoomState;
   peer: Peer;
+  server: unknown;
   warning: Notice;
   error: Notice;
 }

@@ -56,6 +56,7 @@ export function join(name, options = {}) {
  * Events, their value in `detail`:
  *   state    the new state
  *   peer     a Peer that came, or was there
+ *   server   data that the operator of the server sent
  *   warning  {code, message, hint}: it works as it is, and may not elsewhere
  *   error    {code, message, hint, fatal}; after a fatal one the socket is closed
  */
@@ -281,7 +282,8 @@ class Room extends EventTarget {
       case "goaway": this.#pause = Math.random() * m.jitter * 1000; return undefined;
       case "warning": return benign.includes(m.code) || this.#emit("warning", m);
       case "error": return this.#refused(m);
-      case "offer": case "offer-request": case "message": this.#meet(m.peer, { initiator: false, present: true }); // falls through
+      case "message": if (m.peer === "server") return this.#emit("server", m.data); // falls through
+      case "offer": case "offer-request": this.#meet(m.peer, { initiator: false, present: true }); // falls through
       default: return this.peers.get(m.peer)?.receive(m);
     }
   }
