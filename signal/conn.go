@@ -54,6 +54,7 @@ func lost(e ending) ending {
 // something to write; others may push into its queue and end it.
 type conn struct {
 	id   string // of the session that it may begin
+	at   time.Time
 	srv  *Server
 	req  *http.Request // the upgrade, nil once the peer has joined
 	from netip.Addr
@@ -78,14 +79,21 @@ type conn struct {
 	reaper *time.Timer
 }
 
-// run serves the socket until it has ended and nothing of it is left.
-func (c *conn) run() {
-	c.fail(c.read())
+// run serves the socket, and reports whether it has ended and nothing of it is
+// left. If not, it is to be called again, on another goroutine: the stack that a
+// join needs is deep, and most sockets are silent from then on.
+func (c *conn) run() bool {
+	e, over := c.read()
+	if !over {
+		return false
+	}
+	c.fail(e)
 	c.writer.Wait()
 	c.reaper.Stop()
 	c.timer.Stop()
 	c.pulse.Stop()
 	c.cut()
+	return true
 }
 
 // end closes the socket once what is queued was written, or after closeGrace.
@@ -145,17 +153,18 @@ func (c *conn) answer(e *Error) {
 	}
 }
 
-// read handles messages until the client has closed the socket or it is broken.
+// read handles messages until the client has closed the socket or it is broken, or
+// until the peer has joined: then it is not over.
 // An error that names a close status is the socket's last: what comes after it is
 // read, so that the client can read the error, and dropped.
-func (c *conn) read() ending {
+func (c *conn) read() (_ ending, over bool) {
 	for {
 		kind, b, err := c.in.next()
 		switch {
 		case err != nil && !errors.Is(err, errLong):
-			return lost(ending{why: leftClosed, status: broken(err)})
+			return lost(ending{why: leftClosed, status: broken(err)}), true
 		case kind == ws.OpClose && err == nil:
-			return closing(b)
+			return closing(b), true
 		case c.ended.Load():
 			continue
 		case kind == ws.OpPing && err == nil:
@@ -168,10 +177,14 @@ func (c *conn) read() ending {
 			c.control()
 			continue
 		}
+		joined := c.session.Load() != nil
 		if e := c.receive(kind, b, err); e != nil && e.status == 0 {
 			c.answer(e)
 		} else if e != nil {
 			c.fail(failure(leftKicked, e))
+		}
+		if !joined && c.session.Load() != nil {
+			return ending{}, false
 		}
 	}
 }

@@ -129,7 +129,7 @@ func (r *room) describe(from string, m Message) ([]delivery, *Error) {
 // belongs to, or not at all.
 func (r *room) trickle(from string, m Message) (ds []delivery, warn *Error, _ *Error) {
 	d, c := r.dialog(from, m.Peer), m.candidate
-	known := d.desc != nil && (c.ufrag == "" || slices.Contains(d.desc.Ufrags(), c.ufrag))
+	known := d.desc != nil && (c.ufrag == "" || slices.ContainsFunc(d.desc.Media, func(m sdp.Media) bool { return m.Ufrag == c.ufrag }))
 	seen := doctor.Event{What: doctor.Passed, Peer: from, To: m.Peer, Candidates: []sdp.Candidate{c.Candidate}}
 	switch {
 	case slices.Contains(d.before, c.ufrag) && c.ufrag != "" && !known:

@@ -77,7 +77,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := &conn{
-		id: s.newID(), srv: s, req: r, from: from, addr: addr,
+		id: s.newID(), at: time.Now(), srv: s, req: r, from: from, addr: addr,
 		out:  newQueue(),
 		rate: rate.NewLimiter(messageRate, messageBurst),
 	}
@@ -89,19 +89,21 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !s.cfg.OriginAllowed(r) {
 		c.end(failure(leftKicked, errOrigin(r.Header.Get("Origin")).closing(closeDenied)))
 	}
+	s.track(c)
 	go s.serve(c)
 }
 
 // serve serves a socket until it ends, when the request and what net/http had for
 // it are gone.
 func (s *Server) serve(c *conn) {
-	defer s.exit(c.addr)
-	start := time.Now()
-	s.track(c)
-	c.run()
+	if !c.run() {
+		go s.serve(c)
+		return
+	}
 	s.untrack(c)
 	s.cfg.Log.Debug("signaling socket closed", "peer", c.id, "client", c.addr.Addr(), "subject", c.subject(),
-		"reason", c.ending.why, "code", int(c.ending.status), "duration", time.Since(start))
+		"reason", c.ending.why, "code", int(c.ending.status), "duration", time.Since(c.at))
+	s.exit(c.addr)
 }
 
 // Shutdown tells every client to go away, closes every socket and waits until
