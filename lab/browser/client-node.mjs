@@ -27,7 +27,7 @@ class Connection extends RTCPeerConnection {
   }
 }
 
-run(async ({ url, stride, browsers }) => {
+run(async ({ url, key, stride, browsers }) => {
   endpoint = new URL('/v1/ws', url);
   client = await load(url);
   const failures = [];
@@ -55,6 +55,7 @@ run(async ({ url, stride, browsers }) => {
   await attempt('during a call', duringCall);
   await attempt('expired', expired);
   await attempt('a message is missing', missing);
+  await attempt('told by the operator', () => toldByOperator(url, key));
   for (const name of browsers) await attempt(`with ${name}`, () => withBrowser(name, url));
   return { failures, total, points: quiet };
 }, 85_000);
@@ -234,6 +235,22 @@ async function missing() {
   for (let n = 0; n < 20; n++) peers[1].signal(n);
   await all;
   if (lose || got.some((n, i) => n !== i)) throw new Error(`got ${got}`);
+  for (const room of rooms) room.leave();
+}
+
+// What the operator sends through the API arrives, to all and to one.
+async function toldByOperator(url, key) {
+  const { rooms } = await call('told');
+  const tell = (to, data) => fetch(new URL('/v1/rooms/told/messages', url), {
+    method: 'POST', headers: { Authorization: `Bearer ${key}`, 'Content-Type': 'application/json' }, body: JSON.stringify({ ...to, data }),
+  });
+  const all = rooms.map((room) => once(room, 'server'));
+  const answer = await tell({ peer: '*' }, { closing: 'soon' });
+  if (!answer.ok) throw new Error(`the API answers ${answer.status}: ${await answer.text()}`);
+  for (const told of await Promise.all(all)) if (told.closing !== 'soon') throw new Error(`got ${JSON.stringify(told)}`);
+  const one = once(rooms[1], 'server');
+  await tell({ peer: rooms[1].id }, 'you');
+  if (await one !== 'you') throw new Error(`got ${await one}`);
   for (const room of rooms) room.leave();
 }
 

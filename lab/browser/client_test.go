@@ -15,6 +15,7 @@ import (
 
 type nodeInput struct {
 	URL      string   `json:"url"`
+	Key      string   `json:"key"`
 	Stride   int      `json:"stride"`
 	Browsers []string `json:"browsers"`
 }
@@ -22,10 +23,11 @@ type nodeInput struct {
 // turnkey.js in Node, alone and with browsers: whatever is cut, the call comes
 // up, and what was sent arrives once and in order.
 func TestClientInNode(t *testing.T) {
-	_, host := start(t, allowClients, "TURNKEY_PEERS_PER_IP=1000")
-	in := nodeInput{URL: url, Stride: 9, Browsers: []string{"chromium"}}
+	const key = "the-key-of-the-operator"
+	_, host := start(t, allowClients, "TURNKEY_PEERS_PER_IP=1000", "TURNKEY_API_KEY="+key)
+	in := nodeInput{URL: url, Key: key, Stride: 9, Browsers: []string{"chromium"}}
 	if need.Long() {
-		in = nodeInput{URL: url, Stride: 1, Browsers: []string{"chromium", "firefox"}}
+		in.Stride, in.Browsers = 1, []string{"chromium", "firefox"}
 	}
 	var got struct {
 		Error    string
