@@ -179,15 +179,16 @@ func (c *candidates) add(one sdp.Candidate) {
 // judge says what follows from the candidates of from when all are known. Once
 // there is an answer the two may be connected, and then a stack looks for no more
 // candidates (libwebrtc does not): it may have some that would do, and lacks the
-// others for no fault of its own.
+// others for no fault of its own. @roamhq/wrtc says the end of an answer's
+// candidates before the first of them, and then once more.
 func (r *room) judge(from, to string) *Error {
 	c, theirs := r.dialog(from, to).sent, r.dialog(to, from)
 	answered := theirs.desc != nil && !r.dialog(from, to).offering
 	switch {
-	case c.all == 0:
-		return errNoCandidates()
 	case answered:
 		return nil
+	case c.all == 0:
+		return errNoCandidates()
 	case c.all == c.local:
 		return errLocalOnly()
 	case r.peer(from).relays && c.relay == 0:

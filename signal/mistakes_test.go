@@ -53,6 +53,7 @@ var mistakes = []struct {
 	{"candidates of loopback only", append(offered(strings.Replace(trickling("%a", 2, 7), "192.0.2.1", "127.0.0.1", 1)), "b"+`{"type":"candidate","peer":"%a","candidate":null}`), "candidates_local_only", ending1},
 	{"no relay, though there is TURN", append(offered(trickling("%a", 2, 7)), "b"+`{"type":"candidate","peer":"%a","candidate":null}`), "no_relay_candidate", ending1},
 	{"no relay, with an answer: connected, perhaps", append(answered(), "a"+trickling("%b", 1, 7), `a{"type":"candidate","peer":"%b","candidate":null}`), "", `{"type":"candidate","peer":"p_a","candidate":null,"usernameFragment":"u1"}`},
+	{"the end before the candidates of an answer", append(answered(), `a{"type":"candidate","peer":"%b","candidate":null}`), "", `{"type":"candidate","peer":"p_a","candidate":null,"usernameFragment":"u1"}`},
 	{"no relay, of a new offer after an answer", append(answered(), "b"+describing(Offer, "%a", 3), "b"+trickling("%a", 3, 7), `b{"type":"candidate","peer":"%a","candidate":null}`), "no_relay_candidate", strings.Replace(ending1, "u2", "u3", 1)},
 	{"no candidate at all", offered(`{"type":"candidate","peer":"%a","candidate":null}`), "no_candidates", ending1},
 	{"a candidate of before the restart", append(offered(describing(Offer, "%a", 3)), "b"+trickling("%a", 2, 7)), "candidate_stale", ""},
