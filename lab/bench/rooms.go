@@ -20,7 +20,7 @@ const (
 	signalAddr = "127.0.0.1:13480"
 	pairs      = 2000 // rooms of two that talk
 	ahead      = 4    // messages under way in each direction, as fast as they can be
-	each       = 120  // messages that a peer sends then; turnkey takes 200 at once of each, and 30 a second
+	each       = 60   // messages that a peer sends then; turnkey takes 200 at once of each, and 30 a second
 	paceTime   = 6 * time.Second
 	steady     = 25 // messages a second at most that a peer sends at half of that
 	dialers    = 64 // joins under way at once

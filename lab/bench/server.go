@@ -70,7 +70,7 @@ func (k kind) start() (*server, error) {
 		return nil, err
 	}
 	s := &server{cmd: exec.Command(k.args[0], k.args[1:]...), done: make(chan error, 1), secrets: secrets, signaler: k.signaler}
-	s.cmd.Env = append(os.Environ(), k.env...)
+	s.cmd.Env, s.cmd.Stderr = append(os.Environ(), k.env...), os.Stderr
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", k.name, err)
 	}
