@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,6 +27,14 @@ const scriptLimit = 90 * time.Second
 // Run runs a script of this folder on h, hands it input as JSON and decodes
 // its result. Whatever it leaves running ends with h.
 func Run(t testing.TB, h *netns.Host, script string, input, result any) {
+	t.Helper()
+	if err := try(t, h, script, input, result); err != nil {
+		t.Fatalf("%s: %v", script, err)
+	}
+}
+
+// try is Run that returns what went wrong with the script.
+func try(t testing.TB, h *netns.Host, script string, input, result any) error {
 	t.Helper()
 	need.Programs(t, "node", "chromium", "firefox-esr")
 	root, err := program.Root()
@@ -47,11 +56,12 @@ func Run(t testing.TB, h *netns.Host, script string, input, result any) {
 	cmd.WaitDelay = time.Second // a killed script may leave browsers that hold its output
 	out, err := output(cmd)
 	if err != nil {
-		t.Fatalf("%s: %v", script, err)
+		return err
 	}
 	if err := json.Unmarshal(out, result); err != nil {
-		t.Fatalf("%s: its result is not JSON: %v: %q", script, err, out)
+		return fmt.Errorf("its result is not JSON: %w: %q", err, out)
 	}
+	return nil
 }
 
 // tempDir is t.TempDir for a directory in which a killed browser may still

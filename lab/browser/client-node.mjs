@@ -8,6 +8,7 @@
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join as path } from 'node:path';
+import { Worker } from 'node:worker_threads';
 
 import { RTCPeerConnection } from 'node-datachannel/polyfill';
 import WebSocket from 'ws';
@@ -17,6 +18,22 @@ const patience = 25_000; // ms for a case
 const atOnce = 16;       // cases that run together
 
 let client, endpoint;
+
+// The watchdog ends a process that has been blocked for ten seconds: no script can
+// do so itself.
+const beat = new Int32Array(new SharedArrayBuffer(4));
+setInterval(() => { beat[0]++; }, 500);
+new Worker(`
+  const { workerData: beat } = require('node:worker_threads');
+  let before = -1;
+  setInterval(() => {
+    if (beat[0] === before) {
+      require('node:fs').writeSync(2, 'the process is blocked');
+      process.kill(process.pid, 'SIGKILL');
+    }
+    before = beat[0];
+  }, 10_000);
+`, { eval: true, workerData: beat });
 
 // node-datachannel makes URLs of ICE servers, and so wants their credentials encoded.
 class Connection extends RTCPeerConnection {

@@ -35,7 +35,17 @@ func TestClientInNode(t *testing.T) {
 		Total    int
 		Points   []int
 	}
-	Run(t, host, "client-node.mjs", in, &got)
+	// node-datachannel now and then blocks the whole process in its own code, in
+	// one run of four here. That is no fault of the client, and shows in the words
+	// of the script's watchdog; a loop in the client would show each time.
+	err := try(t, host, "client-node.mjs", in, &got)
+	for again := 0; again < 3 && err != nil && strings.Contains(err.Error(), "the process is blocked"); again++ {
+		t.Logf("again: %v", err)
+		err = try(t, host, "client-node.mjs", in, &got)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	if got.Error != "" {
 		t.Fatal(got.Error)
 	}
