@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -160,11 +161,29 @@ func (l *lab) client(wan *vnet.Router, lf logging.LoggerFactory) *vnet.Net {
 	return n
 }
 
+// relays are pion's, but that pion writes the relayed address into that of the
+// socket, which others are reading.
+type relays struct {
+	*turn.RelayAddressGeneratorPortRange
+}
+
+func (r relays) AllocatePacketConn(network string, _ int) (net.PacketConn, net.Addr, error) {
+	var err error
+	for range 100 {
+		at := &net.UDPAddr{IP: r.RelayAddress, Port: int(r.MinPort) + rand.IntN(int(r.MaxPort-r.MinPort)+1)}
+		var pc net.PacketConn
+		if pc, err = r.Net.ListenPacket(network, at.String()); err == nil {
+			return pc, at, nil
+		}
+	}
+	return nil, nil, err
+}
+
 // turn runs pion's server on UDP and, through a pipe, on TCP.
 func (l *lab) turn(srv *vnet.Net, pc net.PacketConn) {
-	gen := &turn.RelayAddressGeneratorPortRange{
+	gen := relays{&turn.RelayAddressGeneratorPortRange{
 		RelayAddress: net.ParseIP(l.addrs[0]), Address: l.addrs[0], MinPort: 49160, MaxPort: 49359, Net: srv,
-	}
+	}}
 	tcp := newPipe(3478)
 	s := must(turn.NewServer(turn.ServerConfig{
 		Realm: "test",

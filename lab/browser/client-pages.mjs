@@ -124,11 +124,11 @@ async function cutSetUp(browser, way, frames) {
     way.cut();
   }
   for (const [page, other] of [[anna, bob], [bob, anna]]) await hears(page, await other.evaluate(() => lab.said));
-  for (const page of [anna, bob]) {
-    const { events } = await page.evaluate(() => lab);
+  const both = await Promise.all([anna, bob].map((page) => page.evaluate(() => lab.events))); // before one of them leaves
+  for (const events of both) {
     if (events.includes('left') || events.some((e) => e.startsWith('error'))) throw new Error(`${room}: ${events}`);
-    await page.close();
   }
+  for (const page of [anna, bob]) await page.close();
 }
 
 // cutCall cuts a call: with a word and without one.
