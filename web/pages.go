@@ -88,6 +88,10 @@ func (s *server) pages() {
 	s.mux.HandleFunc("GET /nat", func(w http.ResponseWriter, _ *http.Request) {
 		s.show(w, nat, page{Title: "turnkey NAT test", Docs: docs})
 	})
+	lint := template.Must(template.ParseFS(files, "pages/layout.html", "pages/lint.html"))
+	s.mux.HandleFunc("GET /lint", func(w http.ResponseWriter, _ *http.Request) {
+		s.show(w, lint, page{Title: "turnkey lint", Docs: docs})
+	})
 	for _, d := range docs {
 		show := func(w http.ResponseWriter, _ *http.Request) {
 			s.show(w, reading, page{Title: d.Title + " - turnkey", Docs: docs, Doc: d})

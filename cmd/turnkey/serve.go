@@ -18,6 +18,7 @@ import (
 	"turnkey/nattest/visitor"
 	"turnkey/signal"
 	"turnkey/signal/client"
+	"turnkey/signal/lint"
 	"turnkey/signal/webhook"
 	"turnkey/stunsrv"
 	"turnkey/turnsrv"
@@ -212,6 +213,7 @@ func (s *server) handler() http.Handler {
 			"GET /turnkey.js":   client.Handler(),
 			"GET /turnkey.d.ts": client.Types(),
 			"GET /nattest.json": http.HandlerFunc(s.probeDocument),
+			"POST /v1/lint":     lint.Handler(),
 			"POST /v1/nat":      s.visitor,
 			"POST /v1/nat/":     s.visitor,
 

@@ -21,7 +21,7 @@ func TestPagesAreSound(t *testing.T) {
 		Shots   string   `json:"shots"`
 	}{
 		URL:    "http://" + server + ":8080",
-		Paths:  []string{"/", "/call", "/nat", "/docs/protocol"},
+		Paths:  []string{"/", "/call", "/nat", "/lint", "/docs/protocol"},
 		Widths: []int{360, 1280},
 		Shots:  os.Getenv("LAB_SHOTS"),
 	}
