@@ -7,9 +7,11 @@ export PATH := $(PATH):/usr/sbin:/sbin
 FUZZTIME ?= 3s
 
 packages = $$(go list ./... | grep -v ^turnkey/lab/)
+# The race detector makes stacks larger, so they are measured without it.
 # The labs start other programs and wait for them: many at once, but one package at a time.
 suites = { failed=0; \
   go test -json -count=1 -race -timeout $(1) $(packages) || failed=1; \
+  go test -json -count=1 -run Stack ./turnsrv || failed=1; \
   go test -json -count=1 -p 1 -parallel 6 -timeout $(1) ./lab/... || failed=1; \
   ci/fuzz.sh $(2) || failed=1; \
   exit $$failed; } | go run ./ci/summary

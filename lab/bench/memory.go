@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // hold makes n allocations, keeps them, and returns what each costs in kB:
@@ -106,18 +105,4 @@ func sum(file string, names ...string) (kB float64, err error) {
 		return 0, fmt.Errorf("%s has not all of %v", file, names)
 	}
 	return kB, nil
-}
-
-// raise lets this process and those that it starts open n descriptors.
-func raise(n int) error {
-	var limit syscall.Rlimit
-	err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)
-	if err == nil && limit.Cur < uint64(n) {
-		limit.Cur, limit.Max = uint64(n), max(limit.Max, uint64(n))
-		err = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
-	}
-	if err != nil {
-		return fmt.Errorf("open %d descriptors (ulimit -n, or hold fewer with -held): %w", n, err)
-	}
-	return nil
 }
