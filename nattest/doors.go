@@ -192,8 +192,13 @@ func (p *probe) certain(now time.Time) bool {
 	return math.Pow(lossOf(lost, sent), float64(asked)) <= enough
 }
 
-// lossOf estimates the share of lost round trips, never zero (the rule of succession).
-func lossOf(lost, sent int) float64 { return float64(lost+1) / float64(sent+2) }
+// lossOf is the most that the share of lost round trips may well be: two standard
+// deviations above the estimate of the rule of succession. A few lucky controls
+// must not make a filter of what was lost.
+func lossOf(lost, sent int) float64 {
+	mean := float64(lost+1) / float64(sent+2)
+	return mean + 2*math.Sqrt(mean*(1-mean)/float64(sent+3))
+}
 
 // window is how long an answer may take, by the round trips that were seen.
 func (p *probe) window() time.Duration {
