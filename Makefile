@@ -4,7 +4,7 @@ SHELL := bash
 export PATH := $(PATH):/usr/sbin:/sbin
 
 # How long each fuzz target runs: a time, or a number of inputs such as 10000x.
-FUZZTIME ?= 3s
+FUZZTIME ?= 2s
 
 packages = $$(go list ./... | grep -v ^turnkey/lab/)
 # The race detector makes stacks larger, so they are measured without it.

@@ -192,11 +192,14 @@ func (p *probe) certain(now time.Time) bool {
 	return math.Pow(lossOf(lost, sent), float64(asked)) <= enough
 }
 
-// lossOf is the most that the share of lost round trips may well be: two standard
-// deviations above the estimate of the rule of succession. A few lucky controls
-// must not make a filter of what was lost.
+// lossOf is the most that the share of lost round trips may well be: the estimate
+// of the rule of succession, and two standard deviations more where any was lost. A
+// few lucky controls must not make a filter of what was lost.
 func lossOf(lost, sent int) float64 {
 	mean := float64(lost+1) / float64(sent+2)
+	if lost == 0 {
+		return mean
+	}
 	return mean + 2*math.Sqrt(mean*(1-mean)/float64(sent+3))
 }
 

@@ -111,6 +111,7 @@ func TestClientInPages(t *testing.T) {
 // turnkey.d.ts says what turnkey.js has: a program that uses it compiles, one
 // that misuses it does not, and no name is in one file alone.
 func TestClientTypes(t *testing.T) {
+	t.Parallel()
 	need.Programs(t, "node")
 	need.Path(t, filepath.Join("node_modules", "typescript"), "run ci/deps.sh")
 	out, err := exec.CommandContext(t.Context(), "node", "client-types.mjs").CombinedOutput()

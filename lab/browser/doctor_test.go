@@ -14,6 +14,7 @@ import (
 
 // The call page says in words why nobody answers, by the names of people.
 func TestCallPageSaysWhatTheDoctorFound(t *testing.T) {
+	t.Parallel()
 	const key = "a-key-of-the-browser-lab"
 	_, host := start(t, "TURNKEY_AUTH=key", "TURNKEY_API_KEY="+key)
 	token, err := web.Token{Room: "doctor", TTL: time.Hour}.Sign(key, time.Now())

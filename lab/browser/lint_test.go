@@ -11,6 +11,7 @@ import (
 
 // What is pasted into the page is explained, by keyboard alone.
 func TestLintPage(t *testing.T) {
+	t.Parallel()
 	_, host := start(t)
 	var got struct {
 		Error string

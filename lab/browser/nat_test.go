@@ -177,6 +177,7 @@ func TestNATPageOfOneAddress(t *testing.T) {
 
 // IPv6 behind a router that lets in what was asked for, beside IPv4.
 func TestNATPageOverIPv6(t *testing.T) {
+	t.Parallel()
 	const six, six2 = "2001:db8::10", "2001:db8::11"
 	n := netns.New(t)
 	wan, machine, router, client := n.Switch("wan"), n.Host("server"), n.Host("router"), n.Host("client")
@@ -216,6 +217,7 @@ func TestNATPageOverIPv6(t *testing.T) {
 // Who may not have credentials may not run the test, and the page says what to
 // do; the key is entered by keyboard.
 func TestNATPageAsksForAKey(t *testing.T) {
+	t.Parallel()
 	const key = "a-key-of-the-browser-lab"
 	w := newNATWorld(t, "TURNKEY_AUTH=key", "TURNKEY_API_KEY="+key)
 	var got natResult

@@ -27,6 +27,8 @@ func TestPagesAreSound(t *testing.T) {
 	}
 	for _, name := range []string{"chromium", "firefox"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			in := in
 			in.Browser = name
 			var got struct {
 				Error  string
