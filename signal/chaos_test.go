@@ -26,7 +26,6 @@ type simulated struct {
 	floor    int64            // what the server has been told, and need not keep
 	heard    map[string][]int // numbers received, by sender
 	told     map[string][]int // numbers sent, by receiver
-	refused  int              // answered not_delivered
 }
 
 type simulation struct {

@@ -36,14 +36,18 @@ func (c *conn) write() {
 }
 
 // nextFrame returns what is to be written next, nil if there is nothing: what the
-// server says of itself, what the room says, and the last word. It may use buf.
-func (c *conn) nextFrame(buf []byte) (frame []byte, end bool) {
+// server says of itself, what the room says, and the last word. What it numbers is
+// good until the next call.
+func (c *conn) nextFrame(b *batch) (frame []byte, end bool) {
 	if frame := c.out.pop(); frame != nil {
 		return frame, false
 	}
 	last, end, drop := c.out.end()
 	if s := c.session.Load(); s != nil && !drop {
-		if frame := s.out.pop(c, buf); frame != nil {
+		if frame := s.out.pop(c, b.frame); frame != nil {
+			if s.resumable() { // the others share their frames
+				b.frame = frame
+			}
 			return frame, false
 		}
 	}
@@ -56,7 +60,7 @@ func (c *conn) flush(b *batch) bool {
 		b.out = c.out.control(b.out[:0])
 		for len(b.out) < batchBytes && !end {
 			var frame []byte
-			frame, end = c.nextFrame(b.frame[:0])
+			frame, end = c.nextFrame(b)
 			if frame == nil {
 				break
 			}
