@@ -42,6 +42,7 @@ type Access struct {
 
 	changed atomic.Pointer[string] // the key that stands for Key since SetKey
 	keys    atomic.Pointer[Keys]
+	wrong   limiter // of wrong bearers that were to join
 }
 
 // SetKey replaces Key, at any time. Tokens that were signed with the old one
@@ -99,17 +100,32 @@ func (a *Access) CheckBearer(r *http.Request, bearer string) (Grant, *Error) {
 	return Grant{}, errNoKey()
 }
 
-// Join is [Access.CheckBearer] for somebody who wants to join the room.
+// Join is [Access.CheckBearer] for somebody who wants to join the room. Whole
+// schools join from one address, so joins have no limit there, but wrong bearers
+// have that of requests: a network that is beyond it gets in with the API key alone.
 func (a *Access) Join(r *http.Request, room, bearer string) (Grant, *Error) {
+	client := a.Client(r)
+	if wait := a.wrong.spent(client, time.Now()); wait > 0 && bearer != "" && !a.isKey(bearer) {
+		return Grant{}, errRate(wait)
+	}
+	g, err := a.join(r, room, bearer)
+	if err != nil && err.Code == codeInvalid {
+		a.wrong.wait(client, time.Now())
+	}
+	return g, err
+}
+
+func (a *Access) join(r *http.Request, room, bearer string) (Grant, *Error) {
 	g, err := a.CheckBearer(r, bearer)
 	if err == nil {
-		err = g.may(RightJoin, room)
+		err = g.May(RightJoin, room)
 	}
 	return granted(g, err)
 }
 
-// may tells why the grant does not reach for a right in a room ("" = no matter which).
-func (g Grant) may(right Rights, room string) *Error {
+// May tells why the grant does not reach for a right in a room ("" = no matter
+// which), nil if it does.
+func (g Grant) May(right Rights, room string) *Error {
 	switch {
 	case !g.Rights.Has(right):
 		return errRight(right)
@@ -127,15 +143,21 @@ func granted(g Grant, err *Error) (Grant, *Error) {
 	return g, nil
 }
 
-// accept fills g from a right bearer. Both sides of the comparison are hashed
-// first, so that its time tells neither content nor length of the key.
+// isKey tells whether a bearer is the API key. Both sides of the comparison are
+// hashed first, so that its time tells neither content nor length of the key.
+func (a *Access) isKey(bearer string) bool {
+	key := a.key()
+	want, got := sha256.Sum256([]byte(key)), sha256.Sum256([]byte(bearer))
+	return subtle.ConstantTimeCompare(want[:], got[:]) == 1 && key != ""
+}
+
+// accept fills g from a right bearer.
 func (a *Access) accept(g *Grant, bearer string) *Error {
 	key, keys := a.key(), a.keys.Load()
 	if key == "" && keys == nil {
 		return errTokenInvalid("this server has no API key")
 	}
-	want, got := sha256.Sum256([]byte(key)), sha256.Sum256([]byte(bearer))
-	if subtle.ConstantTimeCompare(want[:], got[:]) == 1 && key != "" {
+	if a.isKey(bearer) {
 		g.Key, g.Rights = true, allRights
 		return nil
 	}

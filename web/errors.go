@@ -62,8 +62,11 @@ func errNoKey() *Error {
 	return &Error{Status: 401, Code: "auth_required", Message: "this server wants an API key or a token", Hint: hintKey}
 }
 
+// codeInvalid is of a bearer that is no key, and no token that anybody signed.
+const codeInvalid = "token_invalid"
+
 func errTokenInvalid(why string) *Error {
-	return &Error{Status: 401, Code: "token_invalid", Message: "the bearer is not right: " + why, Hint: hintKey}
+	return &Error{Status: 401, Code: codeInvalid, Message: "the bearer is not right: " + why, Hint: hintKey}
 }
 
 func errTokenExpired(at time.Time) *Error {

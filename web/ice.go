@@ -73,17 +73,12 @@ func (s *server) preflight(methods string) http.HandlerFunc {
 	})
 }
 
-// check applies the access rules and the rate limit. The holder of the API
-// key is not limited: it may be a backend that asks for all its users.
+// check applies the rate limit and the access rules.
 func (s *server) check(r *http.Request) (Grant, *Error) {
-	grant, err := s.Access.Check(r)
-	if grant.Key {
-		return grant, nil
+	if err := s.spend(r); err != nil {
+		return Grant{}, err
 	}
-	if wait := s.limit.wait(s.Access.Client(r), time.Now()); wait > 0 {
-		return Grant{}, errRate(wait)
-	}
-	return grant, err
+	return s.Access.Check(r)
 }
 
 // ice answers GET /v1/ice?label=L&ttl=SECONDS with a Session. The label of a

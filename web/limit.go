@@ -2,6 +2,7 @@ package web
 
 import (
 	"container/list"
+	"net/http"
 	"net/netip"
 	"sync"
 	"time"
@@ -58,6 +59,42 @@ func (l *limiter) bucket(n netip.Prefix) *bucket {
 	b := &bucket{n, rate.NewLimiter(perSecond, burst)}
 	l.buckets[n] = l.recent.PushFront(b)
 	return b
+}
+
+// spent says how long until client's network has a token, and takes none.
+func (l *limiter) spent(client netip.Addr, now time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, ok := l.buckets[network(client)]
+	if !ok {
+		return 0
+	}
+	missing := 1 - e.Value.(*bucket).TokensAt(now)
+	return max(0, time.Duration(missing/perSecond*float64(time.Second)))
+}
+
+// spend counts a request against the limit of its network, or says that there
+// were too many. The holder of the API key is not limited: it may be a backend
+// that asks for all its users.
+func (s *server) spend(r *http.Request) *Error {
+	if s.Access.isKey(bearer(r.Header)) {
+		return nil
+	}
+	if wait := s.limit.wait(s.Access.Client(r), time.Now()); wait > 0 {
+		return errRate(wait)
+	}
+	return nil
+}
+
+// limited puts the limit before h.
+func (s *server) limited(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := s.spend(r); err != nil {
+			err.ServeHTTP(w, r)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // network is the zero prefix for an unknown address: such clients share.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"net/http"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -57,4 +58,73 @@ func TestLimiterTableIsBounded(t *testing.T) {
 	if len(l.buckets) != maxNetworks || l.recent.Len() != maxNetworks {
 		t.Errorf("got %d buckets in a list of %d, want %d", len(l.buckets), l.recent.Len(), maxNetworks)
 	}
+}
+
+// Handlers from elsewhere have the same limit as /v1/ice, and from the same tokens.
+func TestLimitedRoutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := 0
+		count := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { seen++ })
+		h := New(Config{ICE: issue, Access: &Access{Mode: ModeOpen, Key: testKey},
+			Routes: map[string]http.Handler{"GET /free": count}, Limited: map[string]http.Handler{"GET /dear": count}})
+		for range burst / 2 {
+			do(t, h, to("GET", "/v1/ice"))
+			do(t, h, to("GET", "/dear"))
+		}
+		got := do(t, h, to("GET", "/dear"))
+		got.wantError(t, 429, "rate_limited")
+		if after := got.Header().Get("Retry-After"); after != "1" {
+			t.Errorf("Retry-After: got %q, want 1", after)
+		}
+		do(t, h, to("GET", "/dear", "Authorization: Bearer wrong")).wantError(t, 429, "rate_limited")
+		if seen != burst/2 {
+			t.Errorf("the handler got %d requests, want %d", seen, burst/2)
+		}
+		for _, r := range []*http.Request{to("GET", "/free"), to("GET", "/dear", "Authorization: Bearer "+testKey)} {
+			if got := do(t, h, r); got.Code != 200 {
+				t.Errorf("%s %v: got %d, want 200", r.URL, r.Header, got.Code)
+			}
+		}
+	})
+}
+
+// Joins have no limit, wrong tokens have. A network beyond it gets in with the key alone.
+func TestWrongTokensThatJoinAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		token, err := Token{TTL: time.Hour}.Sign(testKey, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		expired, err := Token{TTL: time.Second}.Sign(testKey, time.Now().Add(-time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := testAccess("key")
+		join := func(peer, bearer string) string {
+			_, err := a.Join(request(peer, "turn.example"), "demo", bearer)
+			return code(err)
+		}
+		for range 2 * burst {
+			if got := join(remote, token) + join(remote, expired) + join(remote, ""); got != "token_expiredauth_required" {
+				t.Fatalf("got %q: nobody has guessed yet", got)
+			}
+		}
+		for i := range burst {
+			if got := join(remote, "wrong"); got != "token_invalid" {
+				t.Fatalf("guess %d: got %q", i, got)
+			}
+		}
+		for bearer, want := range map[string]string{"wrong": "rate_limited", token: "rate_limited", testKey: "", "": "auth_required"} {
+			if got := join(remote, bearer); got != want {
+				t.Errorf("after %d guesses, %.10s: got %q, want %q", burst, bearer, got, want)
+			}
+		}
+		if got := join("[2001:db8::1]:1", token); got != "" {
+			t.Errorf("from another network: got %q", got)
+		}
+		time.Sleep(time.Second)
+		if got := join(remote, token) + join(remote, "wrong") + join(remote, "wrong") + join(remote, "wrong"); got != "token_invalidtoken_invalidrate_limited" {
+			t.Errorf("a second later: got %q", got)
+		}
+	})
 }

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
-	"time"
 )
 
 // Relay is one live TURN session, as GET /v1/sessions tells it. In is from
@@ -136,14 +135,14 @@ func (s *server) keyHolder(r *http.Request) *Error {
 	case b == "":
 		return &Error{Status: 401, Code: "auth_required", Message: "this is for the holder of the API key", Hint: hintKeyOnly}
 	}
-	var g Grant
-	err := a.accept(&g, b)
-	if g.Key {
+	if a.isKey(b) {
 		return nil
 	}
-	if wait := s.limit.wait(a.Client(r), time.Now()); wait > 0 {
-		return errRate(wait)
+	if err := s.spend(r); err != nil {
+		return err
 	}
+	var g Grant
+	err := a.accept(&g, b)
 	if err != nil {
 		err.Hint = hintKeyOnly
 	} else {

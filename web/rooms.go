@@ -77,7 +77,7 @@ func (s *server) righted(right Rights, h func(http.ResponseWriter, *http.Request
 	return s.cors(func(w http.ResponseWriter, r *http.Request) {
 		g, err := s.bearerGrant(r)
 		if err == nil {
-			err = g.may(right, r.PathValue("room"))
+			err = g.May(right, r.PathValue("room"))
 		}
 		if err != nil {
 			err.ServeHTTP(w, r)
@@ -94,14 +94,10 @@ func (s *server) bearerGrant(r *http.Request) (Grant, *Error) {
 	if b == "" {
 		return Grant{}, errNoKey()
 	}
-	err := s.Access.accept(&g, b)
-	if g.Key {
-		return g, nil
+	if err := s.spend(r); err != nil {
+		return Grant{}, err
 	}
-	if wait := s.limit.wait(g.Client, time.Now()); wait > 0 {
-		err = errRate(wait)
-	}
-	return granted(g, err)
+	return granted(g, s.Access.accept(&g, b))
 }
 
 func (s *server) listRooms(w http.ResponseWriter, _ *http.Request, g Grant) {
@@ -189,7 +185,7 @@ func (s *server) admitted(r *http.Request) (Grant, *Error) {
 	case !isName(room, "._~-"):
 		return Grant{}, errQuery("bad_field", "room is no room name", "Use 1 to 64 of A-Z a-z 0-9 . _ ~ -.")
 	}
-	g, err := s.Access.Join(r, room, token)
+	g, err := s.Access.join(r, room, token)
 	if err == nil && s.Rooms.Full != nil {
 		err = s.Rooms.Full(r, room)
 	}

@@ -53,6 +53,9 @@ type Config struct {
 	// Routes are further handlers by [http.ServeMux] pattern. They get the
 	// security headers and the recovery from panics, and nothing else.
 	Routes map[string]http.Handler
+	// Limited are such handlers that take a key or a token, or cost much: they
+	// also have the limit of requests that /v1/ice has.
+	Limited map[string]http.Handler
 	// Log gets what the operator must know; nil discards it.
 	Log *slog.Logger
 }
@@ -63,8 +66,8 @@ type server struct {
 	limit limiter
 }
 
-// New returns the handler of all routes. It panics on a pattern in Routes
-// that is malformed or taken, as [http.ServeMux.Handle] does.
+// New returns the handler of all routes. It panics on a pattern in Routes or
+// Limited that is malformed or taken, as [http.ServeMux.Handle] does.
 func New(c Config) http.Handler {
 	s := &server{Config: c}
 	s.defaults()
@@ -77,6 +80,9 @@ func New(c Config) http.Handler {
 	s.pages()
 	for pattern, h := range c.Routes {
 		s.mux.Handle(pattern, h)
+	}
+	for pattern, h := range c.Limited {
+		s.mux.Handle(pattern, s.limited(h))
 	}
 	return s
 }

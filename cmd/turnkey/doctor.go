@@ -104,7 +104,7 @@ func (s *server) examine(peers ...*doctor.Peer) {
 func (s *server) diagnose(w http.ResponseWriter, r *http.Request) {
 	room := r.PathValue("room")
 	grant, err := s.access.Check(r)
-	if err == nil && (grant.Room != "" && grant.Room != room || !grant.Rights.Has(web.RightJoin) && !grant.Rights.Has(web.RightList)) {
+	if err == nil && grant.May(web.RightJoin, room) != nil && grant.May(web.RightList, room) != nil {
 		err = &web.Error{Status: http.StatusForbidden, Code: "room_denied", Message: "the token does not give the right to join this room, or to see it",
 			Hint: "Ask with a token for this room, with the right join or list, or with the API key."}
 	}

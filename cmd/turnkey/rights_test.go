@@ -103,6 +103,67 @@ func TestRightsOfTokens(t *testing.T) {
 	}
 }
 
+// The NAT test of a page gives TURN credentials, so it takes the right to have some.
+func TestNATTestTakesTheRightToRelay(t *testing.T) {
+	s := newPlain(t)
+	s.environ["TURNKEY_AUTH"] = "key"
+	s.serve(t)
+	for token, want := range map[string]string{
+		signedFor(t, web.Token{Rights: web.RightJoin | web.RightList}): `"code":"right_denied"`,
+		signedFor(t, web.Token{}):                                      `"credential":"`,
+		operatorKey:                                                    `"credential":"`,
+		"":                                                             `"code":"auth_required"`,
+	} {
+		status, body := s.ask(t, "POST", "/v1/nat", token)
+		if !strings.Contains(body, want) || (status == 200) != strings.Contains(want, "credential") {
+			t.Errorf("got %d %s, want %s", status, body, want)
+		}
+	}
+}
+
+// Whatever takes a key or a token refuses who guesses, after some attempts, and
+// never the holder of the key.
+func TestGuessingIsLimitedEverywhere(t *testing.T) {
+	s := newPlain(t)
+	s.environ["TURNKEY_AUTH"] = "key"
+	s.serve(t)
+	const attempts = 60 // a burst, and what the rate gives while they are made
+	for _, route := range []string{
+		"GET /v1/ice", "POST /v1/token", "POST /v1/nat", "GET /v1/rooms/demo/doctor", "GET /v1/rooms", "GET /v1/rooms/demo",
+		"DELETE /v1/rooms/demo/peers/p_a", "POST /v1/rooms/demo/messages", "GET /v1/sessions", "DELETE /v1/sessions/1",
+		"DELETE /v1/sessions?user=x", "GET /metrics", "GET /v1/validate?room=demo", "POST /v1/lint",
+	} {
+		method, path, _ := strings.Cut(route, " ")
+		status, body := 0, ""
+		for range attempts {
+			if status, body = s.ask(t, method, path, "wrong"); status == 429 {
+				break
+			}
+		}
+		if status != 429 || !strings.Contains(body, "rate_limited") {
+			t.Errorf("%s: the last guess got %d %s, want 429", route, status, body)
+		}
+		if path == "/v1/validate?room=demo" { // nobody needs the key for it
+			continue
+		}
+		if status := s.status(t, method, path, operatorKey); status == 429 || status == 401 {
+			t.Errorf("%s with the key: got %d", route, status)
+		}
+	}
+	code := ""
+	for range attempts {
+		if _, _, code = s.enter(t, "demo", "wrong"); code != "token_invalid" {
+			break
+		}
+	}
+	if code != "rate_limited" {
+		t.Errorf("join: the last guess got %q, want rate_limited", code)
+	}
+	if _, _, code := s.enter(t, "demo", operatorKey); code != "" {
+		t.Errorf("join with the key: got %q", code)
+	}
+}
+
 func TestWebhookDecides(t *testing.T) {
 	events := make(chan string, 16)
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

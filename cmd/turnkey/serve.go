@@ -213,9 +213,11 @@ func (s *server) handler() http.Handler {
 			"GET /turnkey.js":   client.Handler(),
 			"GET /turnkey.d.ts": client.Types(),
 			"GET /nattest.json": http.HandlerFunc(s.probeDocument),
-			"POST /v1/lint":     lint.Handler(),
-			"POST /v1/nat":      s.visitor,
-			"POST /v1/nat/":     s.visitor,
+			"POST /v1/nat/":     s.visitor, // below the id of a test that has begun
+		},
+		Limited: map[string]http.Handler{
+			"POST /v1/lint": lint.Handler(),
+			"POST /v1/nat":  s.visitor,
 
 			"GET /v1/rooms/{room}/doctor": http.HandlerFunc(s.diagnose),
 		},

@@ -20,7 +20,7 @@ func (s *server) signaling() *signal.Server {
 		Admit: func(r *http.Request, room, token string) (signal.Grant, *signal.Error) {
 			g, err := s.access.Join(r, room, token)
 			if err != nil {
-				return signal.Grant{}, &signal.Error{Code: err.Code, Message: err.Message, Hint: err.Hint}
+				return signal.Grant{}, &signal.Error{Code: err.Code, Message: err.Message, Hint: err.Hint, Temporary: err.RetryAfter > 0}
 			}
 			return signal.Grant{Subject: g.Subject, Room: g.Room, ICE: s.issuer(g)}, nil
 		},

@@ -21,6 +21,9 @@ func (s *server) newVisitor() *visitor.Server {
 	return visitor.New(visitor.Config{
 		Admit: func(r *http.Request) (netip.Addr, http.Handler) {
 			grant, err := s.access.Check(r)
+			if err == nil { // it gives TURN credentials
+				err = grant.May(web.RightRelay, "")
+			}
 			if err != nil {
 				return netip.Addr{}, err
 			}
