@@ -56,10 +56,10 @@ func (a *allocation) allocate(ctx context.Context, step func(stage string)) *fau
 	}
 	step("challenge")
 	m, f := a.do(ctx, "allocate", stun.MethodAllocate, attrs...)
+	a.holds = f == nil || f.code == 0 // what was not answered may have been done
 	if f != nil {
 		return f
 	}
-	a.holds = true
 	var ok bool
 	if a.relayed, ok = xorAddr(m, stun.AttrXORRelayedAddress); !ok {
 		return &fault{stage: "allocate", reason: "the server names no relayed address"}

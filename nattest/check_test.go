@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -195,6 +197,30 @@ func TestLoopFromOutsideNeedsAnotherMachine(t *testing.T) {
 		if l := o.loop(context.Background(), a); l.State != "not_tested" || !strings.Contains(l.Why, tt.want) {
 			t.Errorf("%+v: got %s: %s", tt, l.State, l.Why)
 		}
+	}
+}
+
+// A certificate is blamed for its own place, and for no other whose name begins
+// the same.
+func TestCertificateIsBlamedForItsOwnPlace(t *testing.T) {
+	for target, want := range map[string]string{
+		"https://a.test": "not_tested", "https://a.test/x": "not_tested", "https://a.test:443/healthz": "not_tested",
+		"https://a.test:8443": "failed", "https://a.test.example": "failed", "http://a.test": "failed",
+	} {
+		api := []Item{{Name: "http", Target: target, State: "failed"}}
+		if got := blame(api, []Item{{Name: "certificate", Target: "a.test:443", State: "failed"}})[0]; got.State != want {
+			t.Errorf("%s: got %s, want %s", target, got.State, want)
+		}
+	}
+}
+
+// What a server writes into its status line goes to a terminal.
+func TestStatusOfHTTPIsClean(t *testing.T) {
+	c := Config{HTTP: &http.Client{Transport: whoAnswers(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 500, Status: "500 \x1b[2Jgone", Body: io.NopCloser(strings.NewReader(""))}, nil
+	})}}
+	if it := c.checkHTTP(t.Context(), target{}, facts{base: "http://a.test"})[0]; it.Reason != "HTTP 500 [2Jgone" {
+		t.Errorf("got %q, want it without an escape", it.Reason)
 	}
 }
 

@@ -1,11 +1,13 @@
 package nattest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -56,12 +58,12 @@ func dnsItem(host string, addrs []netip.Addr, err error) Item {
 // checkHTTP asks /healthz and judges what /v1/ice said.
 func (c *Config) checkHTTP(ctx context.Context, t target, f facts) []Item {
 	if f.base == "" {
-		it := Item{Name: "http", Target: t.bases[0].url, State: "failed", Reason: "no answer"}
-		if f.err != nil {
-			it.Reason = plain(f.err)
-		}
-		if it.Hint = "check that the server runs and that its HTTP port is open and published (TURNKEY_HTTP)"; len(t.bases) > 1 {
-			it.Hint += "; it was also sought at " + t.bases[1].url
+		it := Item{Name: "http", Target: f.at, State: "failed", Reason: plain(f.err)}
+		it.Hint = "check that the server runs and that its HTTP port is open and published (TURNKEY_HTTP)"
+		for _, b := range t.bases {
+			if b.url != f.at {
+				it.Hint += "; it was also sought at " + b.url
+			}
 		}
 		return []Item{it}
 	}
@@ -74,7 +76,7 @@ func (c *Config) checkHTTP(ctx context.Context, t target, f facts) []Item {
 	case err != nil:
 		health.State, health.Reason = "failed", plain(err)
 	case resp.StatusCode != http.StatusOK:
-		health.State, health.Reason = "failed", "HTTP "+resp.Status
+		health.State, health.Reason = "failed", "HTTP "+clean(resp.Status)
 		health.Hint = "the server is starting, or could not bind all its sockets: see its log"
 	}
 	ice := Item{Name: "ice", Target: f.base + "/v1/ice", State: "ok"}
@@ -95,8 +97,13 @@ func (c *Config) checkHTTP(ctx context.Context, t target, f facts) []Item {
 // blame leaves the failure of HTTP to the certificate that caused it.
 func blame(api, certificates []Item) []Item {
 	for i, it := range api {
+		u, err := url.Parse(it.Target)
+		if err != nil || u.Scheme != "https" || it.Name != "http" || it.State != "failed" {
+			continue
+		}
+		at := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "443"))
 		for _, c := range certificates {
-			if c.State == "failed" && it.Name == "http" && it.State == "failed" && strings.HasPrefix(it.Target, "https://"+strings.TrimSuffix(c.Target, ":443")) {
+			if c.State == "failed" && c.Target == at {
 				api[i].State, api[i].Reason, api[i].Hint = "not_tested", "the certificate of "+c.Target+" is not valid", ""
 			}
 		}

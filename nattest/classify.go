@@ -75,9 +75,6 @@ func mapping(trials []Trial, f Family) Mapping {
 		}
 		both, either = both&b, either|b
 		agree[b]++
-		if b&eim == 0 {
-			m.nonEIM++
-		}
 	}
 	m.split = both == 0
 	inferred := false

@@ -97,6 +97,30 @@ func TestAllocate(t *testing.T) {
 	}
 }
 
+// An allocation whose answer got lost is there all the same, and takes one of
+// the user's quota until it is given back.
+func TestAllocationOfALostAnswerIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var last *stun.Message
+		l := &scripted{}
+		l.serve = func(req *stun.Message) []*stun.Message {
+			if last = req; req.Contains(stun.AttrMessageIntegrity) {
+				return nil
+			}
+			return []*stun.Message{play(req, []stun.Setter{stun.CodeUnauthorized, stun.NewRealm("realm"), stun.NewNonce("n1")})}
+		}
+		a := &allocation{link: l, dialog: dialog{username: "user", password: "secret"}}
+		if f := a.allocate(t.Context(), func(string) {}); f == nil || f.stage != "allocate" {
+			t.Fatalf("got %v, want allocate to fail", f)
+		}
+		a.release(t.Context())
+		value, err := last.Get(stun.AttrLifetime)
+		if last.Type != stun.NewType(stun.MethodRefresh, stun.ClassRequest) || err != nil || !bytes.Equal(value, make([]byte, 4)) {
+			t.Errorf("got %s last, lifetime %v, %v; want a Refresh of 0", last.Type, value, err)
+		}
+	})
+}
+
 // address is XOR-RELAYED-ADDRESS.
 type address struct{ *stun.XORMappedAddress }
 

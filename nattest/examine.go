@@ -114,8 +114,9 @@ const lookAgain = 20 * time.Millisecond
 func (s *scout) next(now time.Time) ([]packet, time.Time, bool) {
 	select {
 	case n := <-s.late:
-		if s.late, s.change = nil, n.change; len(n.own) > 0 {
-			s.list(s.sameWay(n.own), now)
+		s.late, s.change = nil, n.change
+		if own := s.sameWay(n.own); len(own) > 0 {
+			s.list(own, now)
 		}
 		s.show(n.token)
 	default:

@@ -2,6 +2,7 @@ package nattest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/pion/stun/v3"
@@ -24,10 +26,11 @@ const (
 // facts is what the server's HTTP API told.
 type facts struct {
 	base    string        // where the API answered, "" when it did not
+	at      string        // of the places where it did not, the one that err is of
 	err     error         // why it did not
 	status  int           // of GET /v1/ice
 	refusal string        // why /v1/ice gave no servers
-	clear   bool          // the key went over plain http to an address that is not local
+	clear   bool          // the key went over plain http
 	urls    []turnURL     // the TURN URLs, in the server's order
 	doc     document      // /nattest.json, zero when there is none
 	skew    time.Duration // server's clock minus this machine's, from the Date header
@@ -56,7 +59,7 @@ func (c *Config) find(ctx context.Context, t target, early func(document)) facts
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	results := make(chan facts, len(t.bases))
-	var failed facts
+	failed := make(map[string]error, len(t.bases)) // by base
 	started, ended := 0, 0
 	var hedge <-chan time.Time
 	start := func() {
@@ -74,7 +77,7 @@ func (c *Config) find(ctx context.Context, t target, early func(document)) facts
 				won = &f
 				cancel() // the others end, and are waited for
 			} else if f.err != nil && won == nil {
-				failed.err = f.err
+				failed[f.at] = f.err
 				if started < len(t.bases) {
 					start()
 				}
@@ -89,12 +92,30 @@ func (c *Config) find(ctx context.Context, t target, early func(document)) facts
 	if won != nil {
 		return *won
 	}
-	return failed
+	return failure(t.bases, failed)
+}
+
+// failure tells why the API answered nowhere: what the first place that answered
+// said instead, else what became of the first one.
+func failure(bases []base, failed map[string]error) facts {
+	f := facts{at: bases[0].url, err: failed[bases[0].url]}
+	for _, b := range bases {
+		if err := failed[b.url]; err != nil && !silent(err) {
+			return facts{at: b.url, err: err}
+		}
+	}
+	return f
+}
+
+// silent says that nobody has answered.
+func silent(err error) bool {
+	return timedOut(err) || errors.Is(err, context.Canceled) || errors.Is(err, syscall.ECONNREFUSED) ||
+		errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH)
 }
 
 // ask fetches both documents from one base.
 func (c *Config) ask(ctx context.Context, b base, early func(document)) facts {
-	var f facts
+	f := facts{at: b.url}
 	key := c.Key
 	if key != "" && !b.key {
 		key = ""

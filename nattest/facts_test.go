@@ -2,10 +2,16 @@ package nattest
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"unicode"
 )
@@ -46,6 +52,42 @@ func TestParseTarget(t *testing.T) {
 			t.Errorf("%q: got %q, want a hint", in, err)
 		}
 	}
+}
+
+// Of several places where HTTP may be, the one that answered tells what is
+// wrong; else the first does.
+func TestDiscoverTellsWhatMatters(t *testing.T) {
+	refused := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	for name, tt := range map[string]struct {
+		https, http func() (*http.Response, error)
+		at, want    string
+	}{
+		"only https answers": {notFound, fails(refused), "https://a.test", "HTTP 404"},
+		"only http answers":  {fails(refused), notFound, "http://a.test:8080", "HTTP 404"},
+		"both answer":        {fails(x509.UnknownAuthorityError{}), notFound, "https://a.test", "authority"},
+		"nothing answers":    {fails(os.ErrDeadlineExceeded), fails(refused), "https://a.test", "no answer"},
+	} {
+		c := Config{HTTP: &http.Client{Transport: whoAnswers(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Scheme == "https" {
+				return tt.https()
+			}
+			return tt.http()
+		})}}
+		target, err := parseTarget("a.test")
+		ok(err)
+		f := c.discover(t.Context(), target)
+		if it := c.checkHTTP(t.Context(), target, f)[0]; it.Target != tt.at || !strings.Contains(it.Reason, tt.want) {
+			t.Errorf("%s: got %s: %s; want %s: %s", name, it.Target, it.Reason, tt.at, tt.want)
+		}
+	}
+}
+
+func notFound() (*http.Response, error) {
+	return &http.Response{StatusCode: 404, Body: io.NopCloser(strings.NewReader(""))}, nil
+}
+
+func fails(err error) func() (*http.Response, error) {
+	return func() (*http.Response, error) { return nil, err }
 }
 
 func TestParseICE(t *testing.T) {

@@ -45,7 +45,7 @@ const (
 	looked                  // being looked at
 	alive
 	dead
-	void // says nothing
+	void // says nothing, or need not be looked at
 )
 
 // lifetimeTest measures both timers. Socket 0 asks for the looks; every other
@@ -230,5 +230,9 @@ func (g *ground) lifetime(ctx context.Context, why string) Lifetime {
 	g.c.drive(ctx, t, socks)
 	stop()
 	wg.Wait()
-	return t.conclude()
+	l := t.conclude()
+	if ctx.Err() != nil && l.State == Unknown {
+		l.Why = "it was interrupted"
+	}
+	return l
 }

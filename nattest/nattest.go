@@ -152,6 +152,9 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	r.TURN = relay(f, best(urls))
 	r.conclude(v4, v6, f.base != "")
 	c.optIn(whole, r, g.also, c.tokenOf(f))
+	if r.interrupted = whole.Err() != nil; r.interrupted {
+		r.Server.Notes = append(r.Server.Notes, "the test was interrupted before it had ended")
+	}
 	r.surroundings(near, f)
 	r.DurationMS = time.Since(start).Milliseconds()
 	return r, nil

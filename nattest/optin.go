@@ -114,6 +114,8 @@ func (c *Config) tokenOf(f facts) *token {
 		if f.base == "" || f.doc.token == nil {
 			return nil
 		}
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
 		_, body, err := c.get(ctx, f.base+"/nattest.json", "")
 		if err != nil {
 			return nil

@@ -3,8 +3,10 @@ package nattest
 import (
 	"context"
 	"net"
+	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -228,6 +230,68 @@ func TestLifetimeOutlivesItsToken(t *testing.T) {
 			t.Errorf("got %+v, want both timers at least 180 s", got)
 		}
 	})
+}
+
+// whoAnswers is an HTTP client's way to a server, in a test.
+type whoAnswers func(*http.Request) (*http.Response, error)
+
+func (w whoAnswers) RoundTrip(r *http.Request) (*http.Response, error) { return w(r) }
+
+// A server that takes the request for a fresh token, and no more, must not hold
+// up the test for ever.
+func TestLifetimeDoesNotWaitForAToken(t *testing.T) {
+	l := rfc5780(&vnet.NATType{})
+	l.run(t, func(t *testing.T, c Config) {
+		c.Lifetime = 5 * time.Second
+		through := &http.Transport{DialContext: c.DialContext, DisableKeepAlives: true}
+		var mu sync.Mutex
+		asked := 0
+		c.HTTP = &http.Client{Transport: whoAnswers(func(r *http.Request) (*http.Response, error) {
+			mu.Lock()
+			if r.URL.Scheme == "http" && r.URL.Path == "/nattest.json" {
+				asked++
+			}
+			again := asked > 1
+			mu.Unlock()
+			if again {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			}
+			return through.RoundTrip(r)
+		})}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		r, err := Run(ctx, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.V4.Lifetime; got.State != "measured" || asked < 2 || r.DurationMS > 20_000 {
+			t.Errorf("got %+v after %d ms and %d tokens asked for; want it measured", got, r.DurationMS, asked)
+		}
+	})
+}
+
+// Who is tired of waiting gets what there is, and no claim about the rest.
+func TestLifetimeInterrupted(t *testing.T) {
+	for after, want := range map[time.Duration]string{3 * time.Second: Unknown, 30 * time.Second: "measured"} {
+		l := rfc5780(&vnet.NATType{MappingLifeTime: time.Hour})
+		l.run(t, func(t *testing.T, c Config) {
+			c.Lifetime = 150 * time.Second
+			ctx, cancel := context.WithTimeout(t.Context(), after)
+			defer cancel()
+			r, err := Run(ctx, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := r.V4.Lifetime
+			if got.State != want || got.Limit > after.Seconds() {
+				t.Errorf("after %s: got %+v, want it %s, and nothing said of longer times", after, got, want)
+			}
+			if notes := strings.Join(r.Server.Notes, "; "); r.ExitCode() != 4 || !strings.Contains(notes, "interrupted") {
+				t.Errorf("after %s: got exit code %d and notes %q, want 4 and that it was interrupted", after, r.ExitCode(), notes)
+			}
+		})
+	}
 }
 
 func TestShortLifetimesAreACaveat(t *testing.T) {

@@ -124,14 +124,12 @@ func shared(reports ...*Report) bool {
 
 // matchFamily predicts for one family, without the other.
 func matchFamily(a, b *Family, shared bool) PairFamily {
-	for _, f := range []*Family{a, b} {
-		switch f.UDP {
-		case "blocked":
-			return PairFamily{Prediction: relayNeeded, Reason: "UDP is blocked at one of the peers, so its way to a relay is TCP or TLS."}
-		case "ok", "partial":
-		default:
-			return PairFamily{Prediction: Unknown, untested: true, Reason: "At one of the peers this family was not tested, or nothing came back."}
-		}
+	came := func(f *Family) bool { return f.UDP == "ok" || f.UDP == "partial" }
+	switch {
+	case a.UDP == "blocked" || b.UDP == "blocked":
+		return PairFamily{Prediction: relayNeeded, Reason: "UDP is blocked at one of the peers, so its way to a relay is TCP or TLS."}
+	case !came(a) || !came(b):
+		return PairFamily{Prediction: Unknown, untested: true, Reason: "At one of the peers this family was not tested, or nothing came back."}
 	}
 	if same := a.behindOne(b, shared); same != nil {
 		return *same

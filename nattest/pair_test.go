@@ -91,6 +91,7 @@ func TestMatchBesidesTheMatrix(t *testing.T) {
 		says       string // in the reason or a caveat
 	}{
 		{"UDP blocked", "eim/eif", "eim/eif", func(r *Report) { r.V4.UDP = "blocked" }, none, relayNeeded, 1, "TCP or TLS"},
+		{"UDP blocked at one, nothing tested at the other", "eim/eif", "eim/eif", func(r *Report) { r.V4.UDP = "blocked" }, func(r *Report) { r.V4.UDP = NotTested }, relayNeeded, 1, "TCP or TLS"},
 		{"not tested", "eim/eif", "eim/eif", func(r *Report) { r.V4.UDP = "no_answer" }, none, Unknown, 4, "not tested"},
 		{"both disturbed", "eim/apdf", "eim/apdf", disturbed, disturbed, unlikelyDirect, 1, "change the mapping"},
 		{"nobody looked whether it is disturbed", "eim/apdf", "eim/apdf", func(r *Report) { r.V4.InboundDisturbs = Unknown }, none, likelyDirect, 0, "as far as could be tested"},
@@ -192,6 +193,8 @@ func TestReadReportRefuses(t *testing.T) {
 		{`{"behavior":"unknown"}`, `{"behavior":"cone"}`, `v4.mapping.behavior is "cone"`},
 		{`{"behavior":"unknown"}`, `{"behavior":"unknown","possible":["cone"]}`, `possible behavior "cone"`},
 		{`"state":"ok"`, `"state":"yes"`, "turn.state"},
+		{`"udp":"ok"`, `"udp":"ok","trials":[` + strings.Repeat("{},", maxListed) + "{}]", "v4 has 201 trials"},
+		{`"udp":"ok"`, `"udp":"ok","mapped":[` + strings.Repeat("{},", maxListed) + "{}]", "v4 has 201 public addresses"},
 	} {
 		_, err := ReadReport(strings.NewReader(strings.Replace(good, tt.old, tt.new, 1)))
 		if err == nil || !strings.Contains(err.Error(), tt.want) {

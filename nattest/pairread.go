@@ -12,6 +12,10 @@ import (
 // maxReport bounds what ReadReport reads, in bytes.
 const maxReport = 4 << 20
 
+// maxListed bounds the lists in it that a prediction compares with each other:
+// a run has a dozen sockets.
+const maxListed = 200
+
 // ReadReport reads a report that `turnkey nattest -json` wrote, and checks that
 // it is one: what it says of the network is taken as it is. The error says what
 // the file is instead.
@@ -74,6 +78,12 @@ func (f *Family) sane(name string) error {
 		if !slices.Contains(w.want, w.got) {
 			return fmt.Errorf("%s.%s is %q, which no report has", name, w.what, clean(w.got))
 		}
+	}
+	if n := len(f.Trials); n > maxListed {
+		return fmt.Errorf("%s has %d trials, which no report has", name, n)
+	}
+	if n := len(f.Mapped); n > maxListed {
+		return fmt.Errorf("%s has %d public addresses, which no report has", name, n)
 	}
 	for _, b := range slices.Concat(f.Mapping.Possible, f.Filtering.Possible) {
 		if !slices.Contains(behaviors, b) {

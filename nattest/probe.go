@@ -58,9 +58,10 @@ type test struct {
 	at     []time.Duration // after start
 	wait   time.Duration   // after the last request
 	polite bool            // the server is somebody else's
-	sends  int
-	sentAt [2]time.Time // the first and the last request
-	done   bool         // answered, or refused
+	step   int             // of at: those before it have passed
+	sends  int             // requests that left, no more than have passed
+	sentAt [2]time.Time    // the first and the last request
+	done   bool            // answered, or refused
 
 	answers int // that count; the first is kept
 	heard   time.Time
@@ -164,7 +165,7 @@ func (p *probe) next(now time.Time) (out []packet, wake time.Time, over bool) {
 			continue
 		}
 		due := t.due(now, p.asked)
-		if t.sends < len(t.at) && !now.Before(due) {
+		if t.step < len(t.at) && !now.Before(due) {
 			t.send(now)
 			if t.polite {
 				p.asked[t.to.Addr()] = now
@@ -172,7 +173,7 @@ func (p *probe) next(now time.Time) (out []packet, wake time.Time, over bool) {
 			out = append(out, packet{t.socket, t.to, t.raw})
 			due = t.due(now, p.asked)
 		}
-		if t.sends == len(t.at) && !now.Before(due) {
+		if t.step == len(t.at) && !now.Before(due) {
 			continue
 		}
 		over = false
@@ -183,13 +184,13 @@ func (p *probe) next(now time.Time) (out []packet, wake time.Time, over bool) {
 
 // due is when the next request is, or when it is too late for an answer.
 func (t *test) due(now time.Time, asked map[netip.Addr]time.Time) time.Time {
-	if t.sends == len(t.at) {
+	if t.step == len(t.at) {
 		if t.polite { // it may have been kept waiting
 			return t.sentAt[1].Add(t.wait)
 		}
 		return t.start.Add(t.at[len(t.at)-1] + t.wait)
 	}
-	due := t.start.Add(t.at[t.sends])
+	due := t.start.Add(t.at[t.step])
 	if free := asked[t.to.Addr()].Add(politeness); t.polite && due.Before(free) {
 		return free
 	}
@@ -202,7 +203,8 @@ func (t *test) send(now time.Time) {
 		t.sentAt[0] = now
 	}
 	t.sentAt[1] = now
-	for t.sends++; t.sends < len(t.at) && !now.Before(t.start.Add(t.at[t.sends])); t.sends++ {
+	t.sends++
+	for t.step++; t.step < len(t.at) && !now.Before(t.start.Add(t.at[t.step])); t.step++ {
 	}
 }
 

@@ -110,6 +110,24 @@ func TestProbeLateCallerSendsOnce(t *testing.T) {
 	if out, _, _ := p.next(began.Add(600 * time.Millisecond)); len(out) != 1 {
 		t.Errorf("got %d packets, want 1", len(out))
 	}
+	if e := p.evidence(make([]netip.AddrPort, 1))[0]; e.Sends != 1 {
+		t.Errorf("got %d requests counted, want the one that was sent: the others are no loss", e.Sends)
+	}
+}
+
+// A document whose endpoints are reached by another way out is of no use to
+// sockets that are bound to this one.
+func TestProbeKeepsItsEndpoints(t *testing.T) {
+	late := make(chan news, 1)
+	late <- news{own: []netip.AddrPort{netip.MustParseAddrPort("203.0.113.99:3478")}}
+	s := scout{
+		probe: newProbe(began, plan{mapping: 1, own: []netip.AddrPort{ep1}}), late: late,
+		sameWay: func([]netip.AddrPort) []netip.AddrPort { return nil },
+	}
+	s.next(began)
+	if !slices.Equal(s.own, []netip.AddrPort{ep1}) {
+		t.Errorf("got endpoints %v, want %s", s.own, ep1)
+	}
 }
 
 func TestProbeRefuses(t *testing.T) {

@@ -29,6 +29,8 @@ type Report struct {
 	TURN       Relay     `json:"turn"`
 
 	Around *around.Report `json:"around,omitempty"` // absent: not looked at
+
+	interrupted bool // while the tests that are opt-in ran
 }
 
 // Server is what was tested against.
@@ -122,7 +124,6 @@ type Mapping struct {
 	Level      string         `json:"level"`      // high, medium, low or none
 	Votes      map[string]int `json:"votes"`      // trials by what each shows alone
 	Caveats    []string       `json:"caveats,omitempty"`
-	nonEIM     int            // trials with two mappings or more
 	split      bool           // trials contradict each other
 }
 
@@ -203,8 +204,12 @@ type Stage struct {
 
 // ExitCode is what the process should return: 0 direct works or is likely to,
 // 1 a relay is needed and TURN works, 3 it is needed and TURN does not work,
-// 4 inconclusive, also when it is needed and TURN was not tested.
+// 4 inconclusive, also when it is needed and TURN was not tested, and when the
+// test was interrupted.
 func (r *Report) ExitCode() int {
+	if r.interrupted {
+		return 4
+	}
 	switch r.Verdict.Relay {
 	case notRequired, unlikely:
 		return 0

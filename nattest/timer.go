@@ -63,7 +63,9 @@ func (t *lifetimeTest) conclude() Lifetime {
 	}
 	l := Lifetime{State: "measured", OneShot: t.timer(false), Stream: t.timer(true)}
 	for _, r := range t.rungs {
-		l.Limit = max(l.Limit, r.after.Seconds())
+		if r.state != primed && r.state != looked {
+			l.Limit = max(l.Limit, r.after.Seconds())
+		}
 	}
 	if l.OneShot.Alive == 0 && l.OneShot.Dead == 0 || l.Stream.Alive == 0 && l.Stream.Dead == 0 {
 		l.State, l.Why = Unknown, "too many answers were lost"

@@ -38,10 +38,7 @@ func relayFor(mapping, filtering behaviors, shaky, disturbed bool) string {
 // symmetric NAT is taken to filter unless something came in unasked for.
 func (f *Family) relay() string {
 	words := map[string]bool{}
-	filters := named(f.Filtering.Possible)
-	if filters == 0 {
-		filters = anyBehavior
-	}
+	filters := f.filters()
 	for _, m := range []behaviors{eim, adm, apdm} {
 		for _, t := range []behaviors{eim, adm, apdm} {
 			if f.mappings()&m == 0 || filters&t == 0 {

@@ -42,7 +42,7 @@ func (c *Config) upnp(ctx context.Context, local, gateway netip.Addr) Protocol {
 	}
 	s, err := parseDescription(body, at, gateway)
 	if err != nil {
-		p.Why = "its description: " + err.Error()
+		p.Why = "its description: " + clean(err.Error())
 		return p
 	}
 	if s.name != "" {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 )
 
 // found is a multicast socket on which devices answer, each with a location.
@@ -126,10 +127,11 @@ func TestHostileUPnP(t *testing.T) {
 		"redirects": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://203.0.113.66/", http.StatusFound)
 		},
-		"never ends":   func(w http.ResponseWriter, _ *http.Request) { io.Copy(w, zeros{}) },
-		"never begins": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
-		"long headers": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", 1<<20)) },
-		"many tags":    func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, strings.Repeat("<a>", 1<<14)) },
+		"never ends":                 func(w http.ResponseWriter, _ *http.Request) { io.Copy(w, zeros{}) },
+		"never begins":               func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"long headers":               func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", 1<<20)) },
+		"many tags":                  func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, strings.Repeat("<a>", 1<<14)) },
+		"an escape for the terminal": func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<\u009b2J>") },
 		"a fault": func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodGet {
 				io.WriteString(w, description)
@@ -144,7 +146,7 @@ func TestHostileUPnP(t *testing.T) {
 		if name == "a fault" {
 			want = Refused
 		}
-		if p.State != want || p.Why == "" || len(p.Why) > 300 || took > lookTime {
+		if p.State != want || p.Why == "" || len(p.Why) > 300 || strings.ContainsFunc(p.Why, unicode.IsControl) || took > lookTime {
 			t.Errorf("%s: got %+v after %s, want %s and why", name, p, took, want)
 		}
 	}
