@@ -65,21 +65,17 @@ func (s *Server) start(v *session, a Allocation, page credentials) (*run, *Error
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, runLife)
 	r.cancel = cancel
-	if refused := s.register(v, r, familyOf(a.Client.Addr())); refused != nil {
+	if refused := s.register(ctx, v, r, familyOf(a.Client.Addr())); refused != nil {
 		cancel()
 		conn.Close()
 		return nil, refused
 	}
-	s.running.Go(func() { r.readControl() })
-	s.running.Go(func() {
-		defer s.unregister(r)
-		r.loop(ctx)
-	})
 	return r, nil
 }
 
-// register lets messages find the run, unless there are too many.
-func (s *Server) register(v *session, r *run, family int) *Error {
+// register lets messages find the run and sets it going, unless there are too
+// many: both at once, so that Close waits for every run that there is.
+func (s *Server) register(ctx context.Context, v *session, r *run, family int) *Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v.mu.Lock()
@@ -93,6 +89,11 @@ func (s *Server) register(v *session, r *run, family int) *Error {
 		return &Error{Status: 503, Code: "busy", Message: "too many tests at once", Hint: "Try again in a minute.", RetryAfter: time.Minute}
 	}
 	v.runs[family], s.runs[r.rounds.own.Ufrag] = r, r
+	s.running.Go(r.readControl)
+	s.running.Go(func() {
+		defer s.unregister(r)
+		r.loop(ctx)
+	})
 	return nil
 }
 

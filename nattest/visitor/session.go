@@ -21,7 +21,7 @@ const (
 	filteringLabel = "-f" // ends the label of the peer connection that is pushed to
 )
 
-// session is one page's test. Fields above mu do not change.
+// session is one page's test. Fields above mu do not change once the page knows of it.
 type session struct {
 	id, label string
 	network   netip.Prefix

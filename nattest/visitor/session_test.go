@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -142,4 +143,25 @@ func TestEventsOfAPageAreBounded(t *testing.T) {
 			t.Errorf("kept %d and %d, want %d", len(v.allocations), len(v.refusals), maxEvents)
 		}
 	})
+}
+
+// What begins while the server closes has ended, too, when it is closed.
+func TestCloseWaitsForWhatBegins(t *testing.T) {
+	for range 20 {
+		l := newLab(t, s1, s2)
+		l.mute = true
+		id, label := l.begin()
+		l.Allocated(Allocation{label, browser, netip.AddrPortFrom(s1, 3478), "udp", time.Time{}})
+		var begun sync.WaitGroup
+		begun.Go(func() { l.post("/v1/nat/"+id+"/v4/checks", l.page, nil) })
+		l.Close()
+		begun.Wait()
+		if c := l.live[s1]; c != nil {
+			select {
+			case <-c.closed:
+			default:
+				t.Fatal("a socket is still open")
+			}
+		}
+	}
 }
