@@ -1,23 +1,24 @@
-// Two people call each other, over any path or over relays alone.
+// Two people call each other.
 //
-// Input: url of the server, browsers (two names; the second comes later),
-// relay (for each call to make, whether over relays alone).
-// Result: for each call what the panel and getStats say on both
-// sides, and how loud the first was before and after being muted.
+// Input: url of the server, browsers (two names; the second comes later), ways
+// (for each call to make: "any" path, over "relay" alone, or "direct", with a
+// token that gives no relays), token.
+// Result: for each call what the panel and getStats say on both sides, and for
+// the last how loud Anna was before and after being muted.
 import { launch, run } from './driver.mjs';
 import { Person } from './call-person.mjs';
 
-run(async ({ url, browsers, relay }) => {
+run(async ({ url, browsers, ways, token }) => {
   const running = {};
   const origin = new URL(url).origin;
   for (const name of new Set(browsers)) running[name] = await launch(name, { media: true, trust: origin });
   const calls = [];
-  for (const forced of relay) calls.push(await call(browsers.map((name) => running[name]), url, forced));
+  for (const way of ways) calls.push(await call(browsers.map((name) => running[name]), url, way, token, way === ways.at(-1)));
   return { calls };
 }, 85_000);
 
-async function call(browsers, url, relay) {
-  const room = relay ? 'pair&relay' : 'pair';
+async function call(browsers, url, way, token, mutes) {
+  const room = { any: 'any', relay: 'relays&relay', direct: `direct&token=${token}` }[way];
   const anna = await Person.open(browsers[0], url, `${room}&name=Anna`);
   const bob = await Person.open(browsers[1], url, `${room}&name=Bob`);
   await anna.enter();
@@ -33,6 +34,19 @@ async function call(browsers, url, relay) {
   const paths = [];
   for (const p of both) paths.push(await p.path());
 
+  const sound = mutes ? await mute(anna, bob) : {};
+
+  await anna.press('#leave');
+  await bob.until(() => document.querySelectorAll('#tiles .tile').length === 1);
+  await bob.hears('', 'Anna left.');
+  await anna.until(() => document.getElementById('lobby-title').innerText === 'You left the call');
+  const errors = both.flatMap((p) => p.errors);
+  for (const p of both) await p.page.close();
+  return { way, paths, sound, flows, errors };
+}
+
+// mute stops and starts what Anna sends, and returns how loud she was before and after.
+async function mute(anna, bob) {
   const loud = await bob.loudness();
   await anna.press('#mic');
   await bob.tile('Anna', 'audio', 'off');
@@ -45,12 +59,5 @@ async function call(browsers, url, relay) {
   await anna.press('#cam');
   await bob.tile('Anna', 'video', 'on');
   await bob.plays(1);
-
-  await anna.press('#leave');
-  await bob.until(() => document.querySelectorAll('#tiles .tile').length === 1);
-  await bob.hears('', 'Anna left.');
-  await anna.until(() => document.getElementById('lobby-title').innerText === 'You left the call');
-  const errors = both.flatMap((p) => p.errors);
-  for (const p of both) await p.page.close();
-  return { relay, paths, loud, muted, flows, errors };
+  return { loud, muted };
 }

@@ -82,32 +82,28 @@ export class Person {
   }
 
   // path returns what the panel says of the way to the only other, and what
-  // getStats says, once the two agree; at the end of patience as they are.
+  // getStats says, once the two agree and the other end has an address, which
+  // Chromium tells once it was signaled; at the end of patience as they are.
   async path() {
     await this.page.bringToFront();
     const end = Date.now() + patience / 2;
     for (;;) {
       const both = await this.page.evaluate(async () => ({ shown: lab.shown(), stats: await lab.selected() }));
       const same = both.stats && ['local', 'remote', 'transport'].every((k) => both.shown[k] === both.stats[k]);
-      if (same || Date.now() > end) return both;
+      if (same && (both.stats.remote !== 'prflx' || both.stats.address) || Date.now() > end) return both;
     }
   }
 
-  // loudness returns how much sound energy came in over a while.
-  async loudness() {
-    const first = await this.page.evaluate(() => lab.energy());
-    await this.page.evaluate(() => new Promise((resolve) => { setTimeout(resolve, 1500); }));
-    return (await this.page.evaluate(() => lab.energy())) - first;
+  // loudness returns how much sound energy came in over a second; Chromium's
+  // microphone beeps twice in it.
+  loudness() {
+    return this.page.evaluate(() => lab.loudness());
   }
 
-  // quiet waits until no more than that comes in, which takes as long as a busy
-  // browser has sound in store, and returns how much it is in the end.
-  async quiet(most) {
-    const end = Date.now() + patience / 2;
-    for (;;) {
-      const loud = await this.loudness();
-      if (loud <= most || Date.now() > end) return loud;
-    }
+  // quiet waits until no more than that comes in over a second, which takes as long
+  // as a busy browser has sound in store, and returns how much it is in the end.
+  quiet(most) {
+    return this.page.evaluate((most, patience) => lab.quiet(most, patience), most, patience / 2);
   }
 }
 
@@ -129,7 +125,21 @@ function listen() {
     frames: (await inbound(pc, 'video'))?.framesDecoded ?? 0,
     audio: (await inbound(pc, 'audio'))?.bytesReceived ?? 0,
   }])));
-  lab.energy = async () => (await inbound(live().at(-1), 'audio'))?.totalAudioEnergy ?? 0;
+  const energy = async () => (await inbound(live().at(-1), 'audio'))?.totalAudioEnergy ?? 0;
+  const wait = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+  lab.loudness = async () => {
+    const first = await energy();
+    await wait(1000);
+    return await energy() - first;
+  };
+  lab.quiet = async (most, patience) => {
+    const past = [];
+    for (const end = Date.now() + patience; ; await wait(100)) {
+      past.push(await energy());
+      const loud = past.length > 10 ? past.at(-1) - past.at(-11) : Infinity;
+      if (loud <= most || Date.now() > end) return loud;
+    }
+  };
   lab.ufrag = () => /a=ice-ufrag:(\S+)/.exec(live().at(-1)?.localDescription.sdp)?.[1];
   lab.selected = async () => {
     const all = await stats(live().at(-1));
@@ -139,7 +149,7 @@ function listen() {
     if (!pair) return null;
     const [local, remote] = [get(pair.localCandidateId), get(pair.remoteCandidateId)];
     const transport = local.candidateType === 'relay' ? local.relayProtocol : local.protocol;
-    return { local: local.candidateType, remote: remote.candidateType, transport };
+    return { local: local.candidateType, remote: remote.candidateType, transport, address: remote.address ?? remote.ip ?? '' };
   };
   // In the words of RFC 8445 on the page, in those of getStats here.
   const short = { host: 'host', 'server-reflexive': 'srflx', 'peer-reflexive': 'prflx', relay: 'relay' };

@@ -3,6 +3,8 @@
 package browser
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +20,7 @@ const allowClients = "TURNKEY_ALLOW_PEERS=203.0.113.0/24"
 type callInput struct {
 	URL      string   `json:"url"`
 	Browsers []string `json:"browsers,omitempty"`
-	Relay    []bool   `json:"relay,omitempty"` // for each call
+	Ways     []string `json:"ways,omitempty"` // for each call: any, relay or direct
 	Key      string   `json:"key,omitempty"`
 	Token    string   `json:"token,omitempty"`
 }
@@ -26,28 +28,41 @@ type callInput struct {
 // way is the selected candidate pair in the words of getStats.
 type way struct{ Local, Remote, Transport string }
 
-type pairResult struct {
-	Error string
-	Calls []struct {
-		Relay bool
-		Paths []struct {
-			Shown struct {
-				way
-				RTT, In, Out, Sentence string
-			}
-			Stats way
-		}
-		Flows       []bool // pictures and sound came, for each side
-		Loud, Muted float64
-		Errors      []string
+type callPath struct {
+	Shown struct {
+		way
+		RTT, In, Out, Sentence string
+	}
+	Stats struct {
+		way
+		Address string // of the remote candidate
 	}
 }
 
+type pairResult struct {
+	Error string
+	Calls []struct {
+		Way    string
+		Paths  []callPath
+		Flows  []bool                        // pictures and sound came, for each side
+		Sound  struct{ Loud, Muted float64 } // of the last call
+		Errors []string
+	}
+}
+
+// Where any path may be taken, browsers may settle on a relayed one although the
+// direct one works: Firefox nominates what answers first. Who has no relays is
+// connected directly.
 func TestCall(t *testing.T) {
-	_, host := start(t, allowClients)
+	const key = "a-key-of-the-browser-lab"
+	_, host := start(t, allowClients, "TURNKEY_API_KEY="+key)
+	token, err := web.Token{Room: "direct", Rights: web.RightJoin, TTL: time.Hour}.Sign(key, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, pair := range [][]string{{"chromium", "chromium"}, {"chromium", "firefox"}, {"firefox", "chromium"}, {"firefox", "firefox"}} {
 		t.Run(strings.Join(pair, "-"), func(t *testing.T) {
-			testCalls(t, host, callInput{Browsers: pair, Relay: []bool{false, true}}, "udp")
+			testCalls(t, host, callInput{Browsers: pair, Ways: []string{"any", "relay", "direct"}, Token: token}, "udp")
 		})
 	}
 }
@@ -57,7 +72,7 @@ func TestCallWithoutUDP(t *testing.T) {
 	_, host := start(t, allowClients)
 	host.NFT("add table inet t\nadd chain inet t out { type filter hook output priority 0; }\n" +
 		"add rule inet t out ip daddr " + server + " meta l4proto udp drop\n")
-	testCalls(t, host, callInput{Browsers: []string{"chromium", "firefox"}, Relay: []bool{true}}, "tcp")
+	testCalls(t, host, callInput{Browsers: []string{"chromium", "firefox"}, Ways: []string{"relay"}}, "tcp")
 }
 
 // testCalls makes calls between two and checks what both sides got and saw.
@@ -69,51 +84,63 @@ func testCalls(t *testing.T, host *netns.Host, in callInput, transport string) {
 	if got.Error != "" {
 		t.Fatalf("the browsers report: %s", got.Error)
 	}
-	if len(got.Calls) != len(in.Relay) {
-		t.Fatalf("got %d calls, want %d", len(got.Calls), len(in.Relay))
+	if len(got.Calls) != len(in.Ways) {
+		t.Fatalf("got %d calls, want %d", len(got.Calls), len(in.Ways))
 	}
-	for _, c := range got.Calls {
+	for i, c := range got.Calls {
 		if len(c.Flows) != 2 || !c.Flows[0] || !c.Flows[1] {
-			t.Errorf("relay %v: media flowed %v, want both ways", c.Relay, c.Flows)
+			t.Errorf("%s: media flowed %v, want both ways", c.Way, c.Flows)
 		}
-		if c.Loud < 1e-4 || c.Muted > c.Loud/100 {
-			t.Errorf("relay %v: got sound energy %g before and %g after mute, want some and none", c.Relay, c.Loud, c.Muted)
+		if last := i == len(got.Calls)-1; last && (c.Sound.Loud < 1e-4 || c.Sound.Muted > c.Sound.Loud/100) {
+			t.Errorf("%s: got sound energy %g before and %g after mute, want some and none", c.Way, c.Sound.Loud, c.Sound.Muted)
 		}
 		for _, e := range c.Errors {
-			t.Errorf("relay %v: browser console: %s", c.Relay, e)
+			t.Errorf("%s: browser console: %s", c.Way, e)
 		}
 		if len(c.Paths) != 2 {
-			t.Fatalf("relay %v: got paths of %d sides, want 2", c.Relay, len(c.Paths))
+			t.Fatalf("%s: got paths of %d sides, want 2", c.Way, len(c.Paths))
 		}
 		for side, p := range c.Paths {
-			checkPath(t, c.Relay, p.Shown.way, p.Stats, transport, p.Shown.Sentence)
-			if p.Shown.RTT == "" || p.Shown.In == "" || p.Shown.Out == "" {
-				t.Errorf("relay %v, side %d: the panel lacks numbers: %+v", c.Relay, side, p.Shown)
+			who := []string{"Anna", "Bob"}[side]
+			if err := checkPath(c.Way, p, transport, []string{"Bob", "Anna"}[side]); err != nil {
+				t.Errorf("%s, %s: %v: %+v", c.Way, who, err, p)
 			}
+			t.Logf("%s, %s: %+v: %s", c.Way, who, p.Stats, p.Shown.Sentence)
 		}
 	}
 }
 
-// checkPath checks that the panel shows the selected pair, and that the pair
-// is of the kind that was asked for.
-func checkPath(t *testing.T, relay bool, shown, stats way, transport, sentence string) {
-	t.Helper()
-	if shown != stats {
-		t.Errorf("relay %v: the panel shows %+v, getStats says %+v", relay, shown, stats)
+// checkPath checks that the panel shows the selected pair and says what follows
+// from it, and that the pair is of the kind that was asked for.
+func checkPath(kind string, p callPath, transport, other string) error {
+	stats := p.Stats
+	here := stats.Local == "relay"
+	there := stats.Remote == "relay" || stats.Remote == "prflx" && stats.Address == server // where nothing else is
+	over := " over " + strings.ToUpper(transport)
+	var sentence string
+	switch {
+	case here && there:
+		sentence = "Through a relay on each side; yours is reached" + over + "."
+	case here:
+		sentence = "Through a relay on your side, reached" + over + "."
+	case there:
+		sentence = "Through a relay on the side of " + other + over + "."
+	default:
+		sentence = "Direct"
 	}
-	if stats.Transport != transport {
-		t.Errorf("relay %v: got transport %q, want %q", relay, stats.Transport, transport)
+	switch {
+	case p.Shown.way != stats.way:
+		return errors.New("the panel shows another pair than getStats")
+	case stats.Transport != transport:
+		return fmt.Errorf("want transport %q", transport)
+	case kind == "relay" && !(here && there), kind == "direct" && (here || there):
+		return errors.New("the path is not of that kind")
+	case !strings.HasPrefix(p.Shown.Sentence, sentence):
+		return fmt.Errorf("want %q", sentence)
+	case p.Shown.RTT == "" || p.Shown.In == "" || p.Shown.Out == "":
+		return errors.New("the panel lacks numbers")
 	}
-	word := "Direct"
-	if relay {
-		word = "Through a relay on each side"
-	}
-	if (stats.Local == "relay") != relay {
-		t.Errorf("relay %v: got local candidate %q", relay, stats.Local)
-	}
-	if !strings.HasPrefix(sentence, word) {
-		t.Errorf("relay %v: the panel says %q, want %q first", relay, sentence, word)
-	}
+	return nil
 }
 
 func TestCallOfThree(t *testing.T) {
