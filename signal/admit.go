@@ -15,10 +15,11 @@ type Joining struct {
 	Client           netip.Addr      // of [Config].Client
 }
 
-// admit applies the rules of the operator and of the token, and then asks for
-// approval, which may take its time: no lock is held, and only the socket that
-// wants to join waits. Whom it lets in, [Config].Left has to be told of.
-func (s *Server) admit(c *conn, m Message) (Grant, *Joining, *Error) {
+// leftRejoined is told of a join whose client had another one under way.
+const leftRejoined = "rejoined"
+
+// admit applies the rules of the operator and of the token.
+func (s *Server) admit(c *conn, m Message) (Grant, *Error) {
 	tok := m.Token
 	if tok == "" {
 		tok = token(c.req)
@@ -28,19 +29,38 @@ func (s *Server) admit(c *conn, m Message) (Grant, *Joining, *Error) {
 		err = errRoomDenied(m.Room)
 	}
 	if err != nil {
-		return Grant{}, nil, err.refusing()
+		return Grant{}, err.refusing()
 	}
+	return grant, nil
+}
+
+// begun returns the session that the client has begun with an earlier join, nil if
+// there is none.
+func (s *Server) begun(m Message, g Grant) *session {
+	h := s.hub(m.Room)
+	if m.Nonce == "" || h == nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.begun(m, g)
+}
+
+// approve asks for approval, which may take its time: no lock is held, and only
+// the socket that wants to join waits. Whom it lets in, [Config].Left has to be
+// told of; nil is for nobody.
+func (s *Server) approve(c *conn, m Message, g Grant) (*Joining, *Error) {
 	if s.cfg.Approve == nil {
-		return grant, nil, nil
+		return nil, nil
 	}
 	if h := s.hub(m.Room); h != nil && h.full() { // nobody need be asked
-		return Grant{}, nil, errRoomFull(m.Room, s.cfg.RoomMax).closing(closeFull)
+		return nil, errRoomFull(m.Room, s.cfg.RoomMax).closing(closeFull)
 	}
-	j := &Joining{m.Room, c.id, m.Name, m.Meta, grant.Subject, s.cfg.Client(c.req)}
+	j := &Joining{m.Room, c.id, m.Name, m.Meta, g.Subject, s.cfg.Client(c.req)}
 	if err := s.cfg.Approve(s.ctx, *j); err != nil {
-		return Grant{}, nil, err.refusing()
+		return nil, err.refusing()
 	}
-	return grant, j, nil
+	return j, nil
 }
 
 // refusing closes the socket of who may not join.

@@ -20,7 +20,7 @@ func BenchmarkRelay(b *testing.B) {
 	for _, id := range []string{"p_a", "p_b"} {
 		c := &conn{out: newQueue()}
 		s := &session{id: id, hub: h}
-		if err := h.join(s, c, Message{}, "", issued{Servers: json.RawMessage(`[]`)}); err != nil {
+		if _, err := h.join(s, c, Message{}, "", issued{Servers: json.RawMessage(`[]`)}); err != nil {
 			b.Fatal(err)
 		}
 	}

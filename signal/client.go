@@ -19,7 +19,10 @@ const (
 	firstPause    = 250 * time.Millisecond
 	longestPause  = 15 * time.Second
 	eventBacklog  = 256
+	hellos        = 3 // on as many sockets, if none is answered
 )
+
+var errUnanswered = errors.New("the socket was lost before the server answered")
 
 // ClientOptions say how to enter a room. The zero value is fit for use.
 type ClientOptions struct {
@@ -73,6 +76,14 @@ func Enter(ctx context.Context, url, room string, o ClientOptions) (*Client, err
 		c.join["rollback"] = false
 	}
 	ws, err := c.open(run)
+	for n := 1; n < hellos && errors.Is(err, errUnanswered); n++ { // it may have let us in
+		select {
+		case <-time.After(c.pause(n)):
+			ws, err = c.open(run)
+		case <-run.Done():
+			err = context.Cause(run)
+		}
+	}
 	if err != nil {
 		cancel()
 		return nil, err
@@ -99,6 +110,11 @@ func (c *Client) Err() error {
 // such as "sdp" of an offer. It does not wait for the server: what is sent while
 // the socket is lost goes out on the next. The error is about the message itself,
 // or says that too many wait.
+//
+// If the session cannot be resumed, as after a restart of the server, there is
+// another welcome, with new ids of everybody. Of a [Note] that may not have arrived
+// an error event tells, not_delivered, before it; all else was about connections that
+// have to be made anew.
 func (c *Client) Send(kind Type, peer string, members map[string]any) (int64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -106,7 +122,13 @@ func (c *Client) Send(kind Type, peer string, members map[string]any) (int64, er
 	if err != nil {
 		return 0, err
 	}
+	for _, member := range []string{"name", "meta"} {
+		if v, ok := members[member]; ok && kind == Update {
+			c.join[member] = v
+		}
+	}
 	if c.ws != nil {
+		c.link.wrote()
 		c.write(r.frame)
 	}
 	return r.id, nil
@@ -203,8 +225,8 @@ func (c *Client) refused(err error) {
 }
 
 // open connects, and resumes or joins.
-func (c *Client) open(ctx context.Context) (*clientSocket, error) {
-	ctx, cancel := context.WithTimeout(ctx, helloTimeout)
+func (c *Client) open(run context.Context) (*clientSocket, error) {
+	ctx, cancel := context.WithTimeout(run, helloTimeout)
 	defer cancel()
 	ws := new(clientSocket)
 	var err error
@@ -223,10 +245,11 @@ func (c *Client) open(ctx context.Context) (*clientSocket, error) {
 		c.mu.Unlock()
 		e, err := exchange(ctx, ws, hello)
 		if err == nil && e.Code == "resume_expired" {
-			c.mu.Lock()
-			c.link.expired()
-			c.mu.Unlock()
+			c.expired(run)
 			continue
+		}
+		if err != nil {
+			err = fmt.Errorf("%w: %w", errUnanswered, err)
 		}
 		if err == nil && e.Type == "error" {
 			refusal := &Error{Code: e.Code, Message: e.Message, Hint: e.Hint}
@@ -239,17 +262,39 @@ func (c *Client) open(ctx context.Context) (*clientSocket, error) {
 			ws.cut()
 			return nil, fmt.Errorf("signal: enter room %v at %s: %w", c.join["room"], c.url, err)
 		}
-		c.begin(ws, e)
+		c.begin(run, ws, e)
 		return ws, nil
 	}
 }
 
+// expired ends the session, and tells of what may not have arrived.
+func (c *Client) expired(ctx context.Context) {
+	c.mu.Lock()
+	lost := c.link.expired()
+	c.mu.Unlock()
+	for _, r := range lost {
+		if e, err := parseEvent(errPerhapsNot(r.peer).answering(r.id).frame()); err == nil {
+			c.tell(ctx, e)
+		}
+	}
+}
+
+// tell hands an event to the reader of Events, and reports whether it was taken.
+func (c *Client) tell(ctx context.Context, e Event) bool {
+	select {
+	case c.events <- e:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // begin makes ws the socket of the session. What is held goes out first.
-func (c *Client) begin(ws *clientSocket, e Event) {
+func (c *Client) begin(ctx context.Context, ws *clientSocket, e Event) {
 	c.mu.Lock()
 	_, send, _ := c.link.take(e) // fails for numbered messages alone
 	c.ws, c.todo = ws, nil
 	c.write(send...)
 	c.mu.Unlock()
-	c.events <- e
+	c.tell(ctx, e)
 }

@@ -62,7 +62,9 @@ func (c *Client) readAll(ctx context.Context, ws *clientSocket) {
 		c.mu.Lock()
 		fresh, send, err := c.link.take(e)
 		c.write(send...)
-		c.jitter = time.Duration(e.goawayJitter) * time.Second
+		if e.Type == "goaway" {
+			c.jitter = time.Duration(e.goawayJitter) * time.Second
+		}
 		c.mu.Unlock()
 		if err != nil {
 			return
@@ -70,9 +72,7 @@ func (c *Client) readAll(ctx context.Context, ws *clientSocket) {
 		if !fresh {
 			continue
 		}
-		select {
-		case c.events <- e:
-		case <-ctx.Done():
+		if !c.tell(ctx, e) {
 			return
 		}
 	}

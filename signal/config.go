@@ -49,7 +49,8 @@ type Config struct {
 	Approve func(ctx context.Context, j Joining) *Error
 	// Left, if set, is told once of each join that was approved, when the peer
 	// is out again, or did not get in after all: the reason is then an error's
-	// code, and else that of peer-left. It must not wait.
+	// code, or "rejoined" if its client has got in by another join meanwhile, and
+	// else that of peer-left. It must not wait.
 	Left func(j Joining, reason string)
 
 	// ICE issues the iceServers array for a peer, and the time its

@@ -18,6 +18,7 @@ const (
 type dialog struct {
 	desc     *sdp.Description // the newest
 	offering bool             // it is an offer that has no answer yet
+	offer    string           // the name of that, "" = it has none
 	before   []string         // username fragments of the generations before it
 	early    []early          // candidates whose description has not come
 	bytes    int              // in early
@@ -70,13 +71,15 @@ func (r *room) describe(from string, m Message) ([]delivery, *Error) {
 		return nil, errGlare(m.Peer)
 	case m.Type == Answer && !theirs.offering:
 		return nil, errNothingToAnswer(m.Peer)
+	case m.Type == Answer && m.offer != "" && theirs.offer != "" && m.offer != theirs.offer:
+		return nil, errStaleAnswer(m.Peer, m.offer, theirs.offer)
 	case m.Type == Answer:
 		if f := m.desc.Answers(*theirs.desc); f != nil {
 			return nil, ofFault(f)
 		}
 		theirs.offering, mine.offering = false, false // its own offer, if any, is taken back
 	default:
-		mine.offering = true
+		mine.offering, mine.offer = true, m.offer
 	}
 	ufrags := m.desc.Ufrags()
 	restart := mine.desc != nil && !slices.Equal(mine.desc.Ufrags(), ufrags)

@@ -163,6 +163,13 @@ func errNotDelivered(peer string) *Error {
 	return fault("not_delivered", "it did not come back in time; connect anew when it joins again", "the message for %q was not delivered", peer)
 }
 
+// errPerhapsNot is what a client says to itself of a message whose session ended
+// before the server had said that it was handled.
+func errPerhapsNot(peer string) *Error {
+	return fault("not_delivered", "the session ended first; who is there now comes with the next welcome: send it anew, if twice does no harm",
+		"the message for %q may not have arrived", peer)
+}
+
 func errNoWait() *Error {
 	return fault("not_waiting", `send "wait":true in join`, "only who has joined with wait may send to whoever comes next")
 }
@@ -195,6 +202,11 @@ func errGlare(peer string) *Error {
 func errNothingToAnswer(peer string) *Error {
 	return fault("answer_without_offer", "answer each offer once, and send the answer to the peer that the offer came from",
 		"%q has made you no offer that is still without an answer", peer)
+}
+
+func errStaleAnswer(peer, answered, offered string) *Error {
+	return fault("answer_stale", "answer the newest offer, and repeat its offer member; an answer to one before a bye, or before a newer offer, counts for nothing",
+		"the answer is to offer %q, and the newest of %q is %q", answered, peer, offered)
 }
 
 func errEarly() *Error {

@@ -5,32 +5,33 @@ import "encoding/json"
 // Event is a message from the server, as a [Client] hands it on. docs/protocol.md
 // says which members each type has.
 type Event struct {
-	Type   string `json:"type"`
-	Peer   string `json:"peer,omitempty"` // the other peer; in a welcome, oneself
-	Name   string `json:"name,omitempty"`
-	Reason string `json:"reason,omitempty"`
+	Type   string
+	Peer   string // the other peer; in a welcome, oneself
+	Name   string
+	Reason string
 
 	// Initiator says whether to make the first offer to Peer, Polite whether to
 	// give way when two offers cross.
-	Initiator bool `json:"initiator,omitempty"`
-	Polite    bool `json:"polite,omitempty"`
+	Initiator bool
+	Polite    bool
 
-	SDP       string          `json:"sdp,omitempty"`       // of offer and answer
-	Candidate json.RawMessage `json:"candidate,omitempty"` // RTCIceCandidateInit; null: no more will come
-	Data      json.RawMessage `json:"data,omitempty"`      // of message
-	Meta      json.RawMessage `json:"meta,omitempty"`
+	SDP       string          // of offer and answer
+	Offer     string          // of both, the offer's name; an answer is to repeat it
+	Candidate json.RawMessage // RTCIceCandidateInit; null: no more will come
+	Data      json.RawMessage // of message
+	Meta      json.RawMessage
 
-	Peers        []Present       `json:"peers,omitempty"`      // of welcome
-	ICEServers   json.RawMessage `json:"iceServers,omitempty"` // of welcome, resumed and ice: RTCIceServer[]
-	ICEExpiresAt string          `json:"iceExpiresAt,omitempty"`
+	Peers        []Present       // of welcome
+	ICEServers   json.RawMessage // of welcome, resumed and ice: RTCIceServer[]
+	ICEExpiresAt string
 
-	Code    string `json:"code,omitempty"` // of error
-	Message string `json:"message,omitempty"`
-	Hint    string `json:"hint,omitempty"`
-	Fatal   bool   `json:"fatal,omitempty"`
-	Re      int64  `json:"re,omitempty"` // what Send returned for the request that this answers
+	Code    string // of error
+	Message string
+	Hint    string
+	Fatal   bool
+	Re      int64 // what Send returned for the request that this answers
 
-	Raw json.RawMessage `json:"-"` // the whole message
+	Raw json.RawMessage // the whole message
 
 	seq          int64
 	lastID       int64
@@ -48,22 +49,28 @@ type Present struct {
 	Polite    bool            `json:"polite"`
 }
 
-// parseEvent reads a message of a server. It accepts any bytes.
+// parseEvent reads a message of a server. It accepts any bytes. A message of a peer
+// has members of that peer's choice: their names count as they are written, and what
+// is of the wrong kind is in Raw alone.
 func parseEvent(b []byte) (Event, error) {
-	var own struct {
-		Seq    int64  `json:"seq"`
-		LastID int64  `json:"lastId"`
-		Resume string `json:"resume"`
-		Jitter int    `json:"jitter"`
-	}
-	var e Event
-	if err := json.Unmarshal(b, &e); err != nil {
+	f, err := parse(b)
+	if err != nil {
 		return Event{}, err
 	}
-	if err := json.Unmarshal(b, &own); err != nil {
-		return Event{}, err
+	e := Event{Raw: b}
+	for name, to := range map[string]any{
+		"type": &e.Type, "peer": &e.Peer, "name": &e.Name, "reason": &e.Reason, "initiator": &e.Initiator, "polite": &e.Polite,
+		"sdp": &e.SDP, "offer": &e.Offer, "candidate": &e.Candidate, "data": &e.Data, "meta": &e.Meta,
+		"peers": &e.Peers, "iceServers": &e.ICEServers, "iceExpiresAt": &e.ICEExpiresAt,
+		"code": &e.Code, "message": &e.Message, "hint": &e.Hint, "fatal": &e.Fatal, "re": &e.Re,
+		"seq": &e.seq, "lastId": &e.lastID, "resume": &e.resume, "jitter": &e.goawayJitter,
+	} {
+		if raw, ok := f[name]; ok {
+			_ = json.Unmarshal(raw, to) // the zero value, if it is of another kind
+		}
 	}
-	e.Raw = b
-	e.seq, e.lastID, e.resume, e.goawayJitter = own.Seq, own.LastID, own.Resume, own.Jitter
+	if e.Type == "" {
+		return Event{}, missing("type")
+	}
 	return e, nil
 }

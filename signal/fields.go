@@ -121,6 +121,9 @@ func (f fields) join(m *Message) (err *Error) {
 	if m.Wait, err = f.flag("wait"); err != nil {
 		return err
 	}
+	if m.Nonce, err = f.nonce(m.Keep); err != nil {
+		return err
+	}
 	if _, ok := f["rollback"]; ok {
 		can, err := f.flag("rollback")
 		if err != nil {
@@ -129,6 +132,30 @@ func (f fields) join(m *Message) (err *Error) {
 		m.fixed = !can
 	}
 	return f.update(m)
+}
+
+// nonce returns what a client is known by until it has its token. It is a secret,
+// so the error does not repeat it.
+func (f fields) nonce(keep bool) (string, *Error) {
+	n, err := f.text("nonce", false)
+	switch {
+	case err != nil || f["nonce"] == nil:
+		return "", err
+	case !nonceText.MatchString(n):
+		return "", fault("bad_field", "take 16 to 64 of A-Z a-z 0-9 _ -, at random", "nonce has %d characters, or others than it may have", utf8.RuneCountInString(n))
+	case !keep:
+		return "", fault("bad_field", `send "resume":true with it, or leave it out`, "a nonce is of use to who may resume alone")
+	}
+	return n, nil
+}
+
+// offer returns the name of an offer: its own, or of that which is answered.
+func (f fields) offer() (string, *Error) {
+	name, err := f.text("offer", false)
+	if err == nil && utf8.RuneCountInString(name) > maxOffer {
+		return "", fault("bad_field", "number your offers, or name them at random", "offer has more than %d characters", maxOffer)
+	}
+	return name, err
 }
 
 // update reads what others see of a peer.

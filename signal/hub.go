@@ -18,24 +18,52 @@ type hub struct {
 	sessions map[string]*session
 }
 
-// join lets a session in, with c as its socket.
-func (h *hub) join(s *session, c *conn, m Message, resume string, ice issued) *Error {
+// join lets a session in, with c as its socket. If the client has joined before,
+// and its welcome was lost, it returns the session that it has.
+func (h *hub) join(s *session, c *conn, m Message, resume string, ice issued) (has *session, _ *Error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if has := h.begun(m, s.grant); has != nil {
+		return has, nil
+	}
 	p := peer{id: s.id, name: m.Name, meta: m.Meta, noRollback: m.fixed, addr: c.from, relays: bytes.Contains(ice.Servers, []byte(`"turn`))}
 	ds, err := h.room.join(p, m, resume, ice, time.Now())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	h.sessions[s.id] = s
 	for _, p := range h.room.peers[:len(h.room.peers)-1] {
 		h.remind(s.id, p.id)
 	}
-	s.conn, s.out.owner, s.last = c, c, m.ID
+	s.conn, s.newest, s.out.owner, s.last = c, c.at, c, m.ID
 	c.session.Store(s)
 	c.out.push(ds[0].frame) // the welcome, which comes before all that is numbered
 	h.deliver(ds[1:])
+	return nil, nil
+}
+
+// begun returns the session that a join with the same nonce has begun, nil if
+// there is none. The caller holds h.mu.
+func (h *hub) begun(m Message, g Grant) *session {
+	if m.Nonce == "" {
+		return nil
+	}
+	key := keyOf(m.Nonce)
+	for _, s := range h.sessions {
+		if s.began(key, g.Subject) {
+			return s
+		}
+	}
 	return nil
+}
+
+// heard takes note that a client has its welcome, since it speaks. The caller
+// holds h.mu.
+func (h *hub) heard(s *session) {
+	if s.first != nil && s.first.token != "" && !s.ended {
+		s.first.token = ""
+		h.room.peer(s.id).met = nil
+	}
 }
 
 // receive handles a request that came over c. One that came over a socket that
@@ -46,6 +74,7 @@ func (h *hub) receive(s *session, c *conn, m Message) *Error {
 	if s.conn != c {
 		return nil
 	}
+	h.heard(s)
 	before := s.last
 	if isNew, err := s.count(m.ID); err != nil || !isNew {
 		return err
@@ -87,26 +116,40 @@ func (h *hub) remind(from, to string) {
 	})
 }
 
-// resume gives the session the socket c, which is told so first, and returns
-// the socket that had it, if there still is one. It reports false if the session
-// cannot go on.
+// resume gives the session the socket c, which is told so first, and returns the
+// socket to be closed, if there is one: that which had it, or c if that is the older
+// of the two. It reports false if the session cannot go on, and has ended. A join
+// resumes, too, from the welcome on, if that is not known to have arrived.
 func (h *hub) resume(s *session, c *conn, m Message, ice issued) (old *conn, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if s.ended {
+	old = s.conn
+	switch {
+	case s.ended:
 		return nil, false
-	}
-	if old = s.conn; old == nil && !s.reaper.Stop() {
-		return nil, false // its time is just over
+	case s.newest.After(c.at):
+		return c, true
+	case old == nil && !s.reaper.Stop(): // its time is just over
+		h.fail(s, leftTimeout)
+		return nil, false
+	case m.Type == Join && s.first.token == "":
+		h.fail(s, leftClosed)
+		return old, false
 	}
 	missed, ok := s.out.attach(c, m.Seq)
 	if !ok {
-		h.end(s, leftClosed)
+		h.fail(s, leftClosed)
 		return old, false
 	}
-	s.conn, s.resent = c, s.last
-	c.session.Store(s)
-	c.out.push(resumedFrame(m.ID, s.last, missed, ice))
+	if m.Type == Join {
+		s.last = max(s.last, m.ID)
+		c.out.push(h.room.welcome(s.id, m, s.first.token, ice))
+	} else {
+		h.heard(s)
+		c.out.push(resumedFrame(m.ID, s.last, missed, ice))
+	}
+	s.conn, s.newest, s.resent = c, c.at, s.last
+	c.session.Store(s) // from here on the socket writes what was missed
 	c.out.wake()
 	h.room.tell(doctor.Event{What: doctor.Back, Peer: s.id, Address: c.from})
 	h.deliver(h.room.setAway(s.id, false))
@@ -160,12 +203,18 @@ func (h *hub) expire(s *session) {
 		return
 	}
 	s.reaper.Stop()
+	h.fail(s, leftTimeout)
+}
+
+// fail ends a session that cannot go on, and tells who has sent what it did not
+// get. The caller holds h.mu.
+func (h *hub) fail(s *session, why reason) {
 	for _, p := range s.out.lost() {
 		if to := h.sessions[p.from]; to != nil && p.id != 0 {
 			h.deliver([]delivery{{p.from, parcel{frame: errNotDelivered(s.id).answering(p.id).frame()}}})
 		}
 	}
-	h.end(s, leftTimeout)
+	h.end(s, why)
 }
 
 // end takes a session out of the room. The caller holds h.mu.

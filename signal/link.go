@@ -1,6 +1,7 @@
 package signal
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ var errHeld = errors.New("signal: too many messages wait for the server to come 
 // is lost and nothing comes twice, over however many sockets. It does no I/O.
 type link struct {
 	token string    // to resume with, "" = there is no session
+	nonce string    // to join with again, if the welcome with the token does not arrive
 	id    int64     // of the newest request, 1 for the first join
 	seq   int64     // of the newest message received
 	held  []request // not known to have been handled, oldest first
@@ -26,9 +28,11 @@ type link struct {
 }
 
 type request struct {
-	id    int64
-	frame []byte
-	kind  Type
+	id      int64
+	frame   []byte
+	kind    Type
+	peer    string
+	written bool // to some socket, so the server may have handled it
 }
 
 // request numbers a request and holds it. The members may be of any type that
@@ -52,19 +56,19 @@ func (l *link) request(kind Type, peer string, members map[string]any) (request,
 		return request{}, errHeld
 	}
 	l.id++
-	r := request{l.id, frame, kind}
+	r := request{id: l.id, frame: frame, kind: kind, peer: peer}
 	l.held = append(l.held, r)
 	l.bytes += len(frame)
 	return r, nil
 }
 
-func newLink() *link { return &link{id: 1} }
+func newLink() *link { return &link{id: 1, nonce: rand.Text()} }
 
 // greeting is the first message on a new socket: it resumes the session, or
 // joins.
 func (l *link) greeting(join map[string]any) []byte {
 	if l.token == "" {
-		join["id"] = l.id
+		join["id"], join["nonce"] = l.id, l.nonce
 		if len(l.held) > 0 {
 			join["id"] = l.held[0].id - 1 // what is held follows it
 		}
@@ -79,10 +83,10 @@ func (l *link) take(e Event) (fresh bool, send [][]byte, _ error) {
 	switch e.Type {
 	case "welcome":
 		l.token, l.seq, l.unack = e.resume, 0, 0
-		return true, l.frames(), nil
+		return true, l.write(), nil
 	case "resumed":
 		l.handled(e.lastID)
-		return true, l.frames(), nil
+		return true, l.write(), nil
 	case string(Ack):
 		l.handled(e.lastID)
 		return false, nil, nil
@@ -111,25 +115,37 @@ func (l *link) handled(id int64) {
 	}
 }
 
-// expired ends the session, so that the next greeting joins. Offers, answers and
-// candidates are of connections that end with it; messages are sent again.
-func (l *link) expired() {
-	l.token = ""
-	notes := l.held[:0]
-	l.bytes = 0
-	for _, r := range l.held {
-		if r.kind == Note {
-			notes = append(notes, r)
+// expired ends the session, so that the next greeting joins as somebody new, and
+// returns the messages that may not have arrived: those that were written, and
+// those to a peer, since nobody has that id any more. Sent again they might arrive
+// twice. What was not written yet and is for everybody goes out after the join.
+// The rest is of connections that end with the session.
+func (l *link) expired() (lost []request) {
+	l.token, l.nonce = "", rand.Text()
+	held := l.held
+	l.held, l.bytes = nil, 0
+	for _, r := range held {
+		switch {
+		case r.kind != Note:
+		case r.written || r.peer != Everyone:
+			lost = append(lost, r)
+		default:
+			l.held = append(l.held, r)
 			l.bytes += len(r.frame)
 		}
 	}
-	l.held = notes
+	return lost
 }
 
-func (l *link) frames() [][]byte {
+// write returns everything that is held, for a socket.
+func (l *link) write() [][]byte {
 	var out [][]byte
-	for _, r := range l.held {
-		out = append(out, r.frame)
+	for i := range l.held {
+		l.held[i].written = true
+		out = append(out, l.held[i].frame)
 	}
 	return out
 }
+
+// wrote takes note that the newest request goes to a socket.
+func (l *link) wrote() { l.held[len(l.held)-1].written = true }

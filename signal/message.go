@@ -13,6 +13,7 @@ const (
 	maxMessage = 64 << 10 // bytes of one message from a client
 	maxName    = 64       // characters of a peer's name
 	maxMeta    = 1024     // bytes of a peer's meta
+	maxOffer   = 64       // characters of an offer's name
 	maxID      = 1<<53 - 1
 )
 
@@ -53,6 +54,7 @@ type Message struct {
 	Meta  json.RawMessage // a JSON object of at most 1024 bytes, or nil
 	Keep  bool            // of Join: the peer may resume
 	Wait  bool            // of Join: it may send to Next
+	Nonce string          // of Join: by which the peer is known when it joins again; "" = none
 	fixed bool            // of Join: its stack cannot take an offer back
 	named bool            // Name was given
 
@@ -63,6 +65,7 @@ type Message struct {
 	desc      *sdp.Description // of Offer and Answer
 	notes     []sdp.Fault      // what was mended in it
 	candidate *iceCandidate    // of Candidate
+	offer     string           // of Offer and Answer: the offer's name, "" = none
 	report    doctor.Report    // of State
 
 	// body holds what a relayed message carries, as JSON members that begin
@@ -71,7 +74,10 @@ type Message struct {
 	body []byte
 }
 
-var roomName = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,64}$`)
+var (
+	roomName  = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,64}$`)
+	nonceText = regexp.MustCompile(`^[A-Za-z0-9_-]{16,64}$`)
+)
 
 // Decode reads one message. It accepts any bytes. The error says what is
 // wrong with the message and how to mend it; the socket may stay open.
@@ -134,7 +140,9 @@ func decodeAny(b []byte) (m Message, _ *Error) {
 	}
 	switch m.Type {
 	case Offer, Answer:
-		m.desc, m.notes, err = f.description(m.Type)
+		if m.offer, err = f.offer(); err == nil {
+			m.desc, m.notes, err = f.description(m.Type)
+		}
 	case Candidate:
 		m.candidate, err = f.candidate()
 	case State:

@@ -33,6 +33,13 @@ var mistakes = []struct {
 	{"an answer with actpass", []string{"b" + describing(Offer, "%a", 2), "a" + strings.Replace(describing(Answer, "%b", 1), "setup:active", "setup:actpass", 1)}, "sdp_setup", ""},
 	{"an answer without an offer", []string{"b" + describing(Answer, "%a", 2)}, "answer_without_offer", ""},
 	{"an answer twice", []string{"b" + describing(Offer, "%a", 2), "a" + describing(Answer, "%b", 1), "a" + describing(Answer, "%b", 1)}, "answer_without_offer", ""},
+	{"an answer to the offer before a bye", []string{"b" + named(Offer, "%a", 2, "x"), `b{"type":"bye","peer":"%a"}`, "b" + named(Offer, "%a", 3, "y"), "a" + named(Answer, "%b", 1, "x")}, "answer_stale", ""},
+	{"an answer to an offer that a newer one replaced", []string{"b" + named(Offer, "%a", 2, "x"), "b" + named(Offer, "%a", 2, "y"), "a" + named(Answer, "%b", 1, "x")}, "answer_stale", ""},
+	{"an answer to the newest offer", []string{"b" + named(Offer, "%a", 2, "x"), "b" + named(Offer, "%a", 2, "y"), "a" + named(Answer, "%b", 1, "y")}, "", "answer 1"},
+	{"an answer that names no offer", []string{"b" + named(Offer, "%a", 2, "x"), "a" + describing(Answer, "%b", 1)}, "", "answer 1"},
+	{"an answer to an offer without a name", []string{"b" + describing(Offer, "%a", 2), "a" + named(Answer, "%b", 1, "x")}, "", "answer 1"},
+	{"a name that is none", []string{"b" + strings.Replace(describing(Offer, "%a", 2), `{`, `{"offer":1,`, 1)}, "bad_field", ""},
+	{"a name without end", []string{"b" + named(Offer, "%a", 2, strings.Repeat("x", 65))}, "bad_field", ""},
 	{"the offer sent back", []string{"b" + describing(Offer, "%a", 2), "a" + describing(Offer, "%b", 2)}, "echoed", ""},
 	{"an answer to another offer", []string{"b" + describing(Offer, "%a", 2), "a" + wrongly(Answer, func(s string) any { return s + s[strings.Index(s, "m="):] })}, "sdp_media_differ", ""},
 	{"an offer to oneself", []string{"b" + describing(Offer, "%b", 2)}, "peer_not_found", ""},
@@ -66,6 +73,11 @@ func offered(then string) []string { return []string{"b" + describing(Offer, "%a
 
 func answered() []string {
 	return []string{"b" + describing(Offer, "%a", 2), "a" + describing(Answer, "%b", 1)}
+}
+
+// named is a description that names an offer.
+func named(kind Type, peer string, n int, offer string) string {
+	return strings.Replace(describing(kind, peer, n), `{`, `{"offer":"`+offer+`",`, 1)
 }
 
 // wrongly is a description of Bob's, or Anna's answer, whose sdp is spoiled.

@@ -52,7 +52,7 @@ func TestProtocolDocumentIsTrue(t *testing.T) {
 			lines++
 		}
 	}
-	if lines < 50 || len(clients) != 6 {
+	if lines < 60 || len(clients) != 7 {
 		t.Fatalf("replayed %d lines of %d clients", lines, len(clients))
 	}
 	clients["anna"].send(`{"type":"join","id":9,"room":"demo"}`)

@@ -60,9 +60,19 @@ func (s *Server) resume(c *conn, m Message) *Error {
 	if one == nil {
 		return errResume()
 	}
+	ok, err := s.proceed(one, c, m)
+	if err == nil && !ok {
+		err = errResume()
+	}
+	return err
+}
+
+// proceed goes on with a session over a new socket, after a resume or a join. It
+// reports false if that cannot be: the session has ended.
+func (s *Server) proceed(one *session, c *conn, m Message) (ok bool, _ *Error) {
 	ice, next, err := s.issue(one.id, one.grant)
 	if err != nil {
-		return err.closing(websocket.StatusInternalError)
+		return false, err.closing(websocket.StatusInternalError)
 	}
 	old, ok := one.hub.resume(one, c, m, ice)
 	if old != nil {
@@ -70,14 +80,14 @@ func (s *Server) resume(c *conn, m Message) *Error {
 	}
 	if !ok {
 		s.forget(one)
-		return errResume()
+		return false, nil
 	}
 	c.later(next)
 	c.req = nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unhold(one)
-	return nil
+	return true, nil
 }
 
 // refresh sends fresh ICE servers to two peers that are about to restart ICE. A

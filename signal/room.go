@@ -36,6 +36,8 @@ type peer struct {
 	away bool // it has no socket and may come back
 	addr netip.Addr
 
+	met []peerEntry // as its welcome has them, while it may have to come again
+
 	noRollback bool // it cannot take an offer back
 	relays     bool // it was given TURN servers
 }
@@ -83,8 +85,19 @@ func (r *room) join(p peer, m Message, resume string, ice issued, now time.Time)
 		}
 		r.waits[p.id] = true
 	}
-	welcome := delivery{p.id, parcel{frame: welcomeFrame(m.ID, p.id, r.name, resume, present, ice, r.max)}}
+	r.peer(p.id).met = present
+	welcome := delivery{p.id, parcel{frame: r.welcome(p.id, m, resume, ice)}}
+	if m.Nonce == "" {
+		r.peer(p.id).met = nil
+	}
 	return slices.Concat([]delivery{welcome}, offers, told), nil
+}
+
+// welcome is the first word to a peer, which was let in or joins once more because
+// that has not arrived: who was there when it came, though others may be by now.
+// What happened since follows.
+func (r *room) welcome(id string, m Message, resume string, ice issued) []byte {
+	return welcomeFrame(m.ID, id, r.name, resume, r.peer(id).met, ice, r.max)
 }
 
 // relay passes a message on to the peer it names, or to all others.

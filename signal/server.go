@@ -189,28 +189,46 @@ func (s *Server) untrack(c *conn) {
 	}
 }
 
-// join lets the socket into a room, if the room, the token and the caps allow.
+// join lets the socket into a room, if the room, the token and the caps allow. A
+// client whose welcome was lost finds the session there that it has begun; once
+// that is over, or if there is none, it begins one.
 func (s *Server) join(c *conn, m Message) *Error {
-	grant, joining, err := s.admit(c, m)
+	grant, err := s.admit(c, m)
 	if err != nil {
 		return err
 	}
-	if err := s.place(c, m, grant, joining); err != nil {
-		s.left(joining, err.Code)
-		return err
+	has := s.begun(m, grant)
+	for {
+		if has != nil {
+			if ok, err := s.proceed(has, c, m); ok || err != nil {
+				return err
+			}
+		}
+		joining, err := s.approve(c, m, grant)
+		if err != nil {
+			return err
+		}
+		switch has, err = s.place(c, m, grant, joining); {
+		case err != nil:
+			s.left(joining, err.Code)
+			return err
+		case has == nil:
+			return nil
+		}
+		s.left(joining, leftRejoined)
 	}
-	return nil
 }
 
-// place makes a session of who was admitted.
-func (s *Server) place(c *conn, m Message, grant Grant, joining *Joining) *Error {
+// place makes a session of who was admitted, or returns the one that the client
+// has begun in the meantime.
+func (s *Server) place(c *conn, m Message, grant Grant, joining *Joining) (has *session, _ *Error) {
 	ice, next, err := s.issue(c.id, grant)
 	if err != nil {
-		return err.closing(websocket.StatusInternalError)
+		return nil, err.closing(websocket.StatusInternalError)
 	}
 	h, err := s.acquire(m.Room)
 	if err != nil {
-		return err.closing(closeFull)
+		return nil, err.closing(closeFull)
 	}
 	one, token := &session{id: c.id, hub: h, addr: c.addr, grant: grant, joining: joining, since: time.Now().Unix()}, ""
 	if m.Keep {
@@ -218,14 +236,21 @@ func (s *Server) place(c *conn, m Message, grant Grant, joining *Joining) *Error
 		one.key, one.out.keeps = keyOf(token), true
 		s.remember(one)
 	}
-	if err := h.join(one, c, m, token, ice); err != nil {
-		one.ended = true // nobody else has it
-		s.forget(one)
-		return err.closing(closeFull)
+	if m.Nonce != "" {
+		one.first = &first{keyOf(m.Nonce), token, grant.Subject}
 	}
-	c.later(next)
-	c.req = nil
-	return nil
+	has, err = h.join(one, c, m, token, ice)
+	if has == nil && err == nil {
+		c.later(next)
+		c.req = nil
+		return nil, nil
+	}
+	one.ended = true // nobody else has it
+	s.forget(one)
+	if err != nil {
+		err = err.closing(closeFull)
+	}
+	return has, err
 }
 
 // acquire returns the room's hub, a new one if there is none.

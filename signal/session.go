@@ -2,6 +2,7 @@ package signal
 
 import (
 	"crypto/sha256"
+	"crypto/subtle"
 	"net/netip"
 	"time"
 )
@@ -29,10 +30,13 @@ type session struct {
 	// key finds the session again. The zero key finds none.
 	key sessionKey
 
+	first *first // of a client that has a nonce
+
 	// Under the lock of hub.
-	conn   *conn // nil while the peer is away
-	last   int64 // the newest request
-	resent int64 // requests up to this may come again after a resume
+	conn   *conn     // nil while the peer is away
+	newest time.Time // when the newest socket that it has had was accepted
+	last   int64     // the newest request
+	resent int64     // requests up to this may come again after a resume
 	ended  bool
 	why    reason      // of its end; "" = it was never in the room
 	reaper *time.Timer // ends the session while the peer is away
@@ -40,6 +44,20 @@ type session struct {
 	// Under Server.mu.
 	held      bool // counts for addr
 	forgotten bool
+}
+
+// first is what it takes to join anew where the welcome was lost, before which a
+// client has no token: until it is heard of again, its nonce does as well.
+type first struct {
+	nonce   sessionKey
+	token   string // "" = it has been heard of, under the lock of hub
+	subject string
+}
+
+// began reports whether the session began with a join of this nonce, by who holds
+// the token of this subject. The time it takes tells nothing of the nonce.
+func (s *session) began(nonce sessionKey, subject string) bool {
+	return s.first != nil && s.first.subject == subject && subtle.ConstantTimeCompare(s.first.nonce[:], nonce[:]) == 1
 }
 
 // sessionKey is the hash of a resume token, so that finding a token takes no
