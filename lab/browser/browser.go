@@ -21,8 +21,14 @@ import (
 	"turnkey/lab/program"
 )
 
-// scriptLimit is more than a script allows itself, see run in driver.mjs.
-const scriptLimit = 90 * time.Second
+// limit is how long a script may take. It is told so, and ends a little earlier,
+// to say how far it came.
+func limit() time.Duration {
+	if need.Long() {
+		return 20 * time.Minute
+	}
+	return 2 * time.Minute
+}
 
 // Run runs a script of this folder on h, hands it input as JSON and decodes
 // its result. Whatever it leaves running ends with h.
@@ -47,12 +53,12 @@ func try(t testing.TB, h *netns.Host, script string, input, result any) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), scriptLimit)
+	ctx, cancel := context.WithTimeout(t.Context(), limit())
 	defer cancel()
 	cmd := h.Command(ctx, "node", script, string(arg))
 	cmd.Dir = dir
 	home := tempDir(t)
-	cmd.Env = append(cmd.Environ(), "HOME="+home, "TMPDIR="+home)
+	cmd.Env = append(cmd.Environ(), "HOME="+home, "TMPDIR="+home, fmt.Sprintf("LAB_LIMIT=%d", (limit()-5*time.Second).Milliseconds()))
 	cmd.WaitDelay = time.Second // a killed script may leave browsers that hold its output
 	out, err := output(cmd)
 	if err != nil {

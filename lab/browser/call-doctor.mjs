@@ -15,4 +15,4 @@ run(async ({ url, token }) => {
   await anna.until(() => document.querySelectorAll('.path .findings:not([hidden]) li').length >= 7);
   const said = await anna.page.$$eval('.path .findings', (lists) => lists.map((list) => list.textContent));
   return { said, asked, errors: anna.errors };
-}, 60_000);
+});

@@ -37,4 +37,4 @@ run(async ({ url, key, token }) => {
   await chiara.join();
   await chiara.until(() => !document.getElementById('problem').hidden);
   return { asked, address, notice, refused, full: await read(chiara, 'problem'), errors: [...anna.errors, ...chiara.errors] };
-}, 85_000);
+});

@@ -20,7 +20,7 @@ run(async ({ url, browsers }) => {
     return { steps, error: err.message };
   }
   return { steps, errors: people.flatMap((p) => p.errors) };
-}, 85_000);
+});
 
 async function call(people, steps, url, browsers) {
   for (const [i, browser] of browsers.entries()) {

@@ -5,6 +5,7 @@ package browser
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ const allowClients = "TURNKEY_ALLOW_PEERS=203.0.113.0/24"
 type callInput struct {
 	URL      string   `json:"url"`
 	Browsers []string `json:"browsers,omitempty"`
-	Ways     []string `json:"ways,omitempty"` // for each call: any, relay or direct
+	Ways     []string `json:"ways,omitempty"` // for each call: any, relay, half or direct
 	Key      string   `json:"key,omitempty"`
 	Token    string   `json:"token,omitempty"`
 }
@@ -51,18 +52,22 @@ type pairResult struct {
 }
 
 // Where any path may be taken, browsers may settle on a relayed one although the
-// direct one works: Firefox nominates what answers first. Who has no relays is
-// connected directly.
+// direct one works: Firefox tries no more once a pair is nominated. Who has no
+// relays is connected directly.
 func TestCall(t *testing.T) {
 	const key = "a-key-of-the-browser-lab"
 	_, host := start(t, allowClients, "TURNKEY_API_KEY="+key)
-	token, err := web.Token{Room: "direct", Rights: web.RightJoin, TTL: time.Hour}.Sign(key, time.Now())
+	token, err := web.Token{Rights: web.RightJoin, TTL: time.Hour}.Sign(key, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, pair := range [][]string{{"chromium", "chromium"}, {"chromium", "firefox"}, {"firefox", "chromium"}, {"firefox", "firefox"}} {
 		t.Run(strings.Join(pair, "-"), func(t *testing.T) {
-			testCalls(t, host, callInput{Browsers: pair, Ways: []string{"any", "relay", "direct"}, Token: token}, "udp")
+			ways := []string{"any", "relay", "direct"}
+			if pair[0] != pair[1] {
+				ways = slices.Insert(ways, 0, "half")
+			}
+			testCalls(t, host, callInput{Browsers: pair, Ways: ways, Token: token}, "udp")
 		})
 	}
 }
@@ -102,7 +107,7 @@ func testCalls(t *testing.T, host *netns.Host, in callInput, transport string) {
 		}
 		for side, p := range c.Paths {
 			who := []string{"Anna", "Bob"}[side]
-			if err := checkPath(c.Way, p, transport, []string{"Bob", "Anna"}[side]); err != nil {
+			if err := checkPath(c.Way, side, p, transport); err != nil {
 				t.Errorf("%s, %s: %v: %+v", c.Way, who, err, p)
 			}
 			t.Logf("%s, %s: %+v: %s", c.Way, who, p.Stats, p.Shown.Sentence)
@@ -112,28 +117,17 @@ func testCalls(t *testing.T, host *netns.Host, in callInput, transport string) {
 
 // checkPath checks that the panel shows the selected pair and says what follows
 // from it, and that the pair is of the kind that was asked for.
-func checkPath(kind string, p callPath, transport, other string) error {
+func checkPath(kind string, side int, p callPath, transport string) error {
 	stats := p.Stats
 	here := stats.Local == "relay"
 	there := stats.Remote == "relay" || stats.Remote == "prflx" && stats.Address == server // where nothing else is
-	over := " over " + strings.ToUpper(transport)
-	var sentence string
-	switch {
-	case here && there:
-		sentence = "Through a relay on each side; yours is reached" + over + "."
-	case here:
-		sentence = "Through a relay on your side, reached" + over + "."
-	case there:
-		sentence = "Through a relay on the side of " + other + over + "."
-	default:
-		sentence = "Direct"
-	}
-	switch {
+	relays, certain := map[string][2]bool{"relay": {true, true}, "half": {side == 0, side == 1}, "direct": {}}[kind]
+	switch sentence := pathSentence(here, there, []string{"Bob", "Anna"}[side], strings.ToUpper(transport)); {
 	case p.Shown.way != stats.way:
 		return errors.New("the panel shows another pair than getStats")
 	case stats.Transport != transport:
 		return fmt.Errorf("want transport %q", transport)
-	case kind == "relay" && !(here && there), kind == "direct" && (here || there):
+	case certain && relays != [2]bool{here, there}:
 		return errors.New("the path is not of that kind")
 	case !strings.HasPrefix(p.Shown.Sentence, sentence):
 		return fmt.Errorf("want %q", sentence)
@@ -141,6 +135,19 @@ func checkPath(kind string, p callPath, transport, other string) error {
 		return errors.New("the panel lacks numbers")
 	}
 	return nil
+}
+
+// pathSentence is how the sentence has to begin, by where relays are.
+func pathSentence(here, there bool, other, transport string) string {
+	switch {
+	case here && there:
+		return "Through a relay on each side; yours is reached over " + transport
+	case here:
+		return "Through a relay on your side, reached over " + transport
+	case there:
+		return "Through a relay on the side of " + other + " over " + transport
+	}
+	return "Direct"
 }
 
 func TestCallOfThree(t *testing.T) {

@@ -75,7 +75,7 @@ run(async ({ url, key, stride, browsers }) => {
   await attempt('told by the operator', () => toldByOperator(url, key));
   for (const name of browsers) await attempt(`with ${name}`, () => withBrowser(name, url));
   return { failures, total, points: quiet };
-}, 85_000);
+});
 
 // load imports the module as the server has it.
 async function load(url) {

@@ -25,7 +25,7 @@ run(async ({ url, examples, group, hidden }) => {
     return { steps, error: err.message };
   }
   return { steps };
-}, 85_000);
+});
 
 const until = (page, f, ...args) => page.waitForFunction(f, { polling: 100, timeout: 20_000 }, ...args);
 
