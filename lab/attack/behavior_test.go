@@ -108,7 +108,7 @@ func TestNATProbesAtTheLimit(t *testing.T) {
 			t.Parallel()
 			w := start(t, "TURNKEY_ALT_IP="+serverIP2)
 			send := w.forge(t)
-			conn := listen(t, w.client, clientIP+":4000")
+			conn := w.client.Listen(clientIP + ":4000")
 			var requests [][]byte
 			for range max(tt.tokens, 1) {
 				ask := tt.ask

@@ -6,20 +6,11 @@ package attack
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"turnkey/lab/netns"
 	"turnkey/lab/program"
@@ -34,6 +25,7 @@ const (
 	clientIP   = "203.0.113.20"
 	peerIP     = "203.0.113.30"
 	attackerIP = "203.0.113.66"
+	serverName = "turn.example.test"
 	secret     = "a-secret-of-the-attack-lab"
 )
 
@@ -60,66 +52,11 @@ func start(t *testing.T, env ...string) world {
 	for _, dev := range []string{"all", "eth0"} {
 		w.server.Sysctl("net.ipv4.conf."+dev+".rp_filter", "0")
 	}
-	w.peer = echo(t, peer, peerIP+":3480")
-	w.Program = program.Start(t, program.Config{Host: w.server, Env: append(append(certificate(t),
-		"TURNKEY_PUBLIC_IP="+serverIP, "TURNKEY_SECRET="+secret, "TURNKEY_ALLOW_PEERS="+peerIP,
+	w.peer = peer.Echo(peerIP + ":3480")
+	w.Program = program.Start(t, program.Config{Host: w.server, Env: append(append(program.Certificate(t, serverName),
+		"TURNKEY_HOST="+serverName, "TURNKEY_PUBLIC_IP="+serverIP, "TURNKEY_SECRET="+secret, "TURNKEY_ALLOW_PEERS="+peerIP,
 		"TURNKEY_LOG_LEVEL=info", "TURNKEY_DRAIN_TIMEOUT=1s"), env...)})
 	return w
-}
-
-// certificate writes a self-signed pair and returns its settings.
-func certificate(t *testing.T) []string {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"turn.example.test"}, NotAfter: time.Now().Add(time.Hour)}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certFile, keyFile := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
-	for path, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: cert}, keyFile: {Type: "PRIVATE KEY", Bytes: der}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return []string{"TURNKEY_HOST=turn.example.test", "TURNKEY_TLS_CERT=" + certFile, "TURNKEY_TLS_KEY=" + keyFile}
-}
-
-// listen opens a UDP socket on a host.
-func listen(t *testing.T, h *netns.Host, address string) net.PacketConn {
-	t.Helper()
-	var conn net.PacketConn
-	if err := h.Do(func() (err error) {
-		conn, err = net.ListenPacket("udp4", address)
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	return conn
-}
-
-func echo(t *testing.T, h *netns.Host, address string) net.Addr {
-	t.Helper()
-	conn := listen(t, h, address)
-	go func() {
-		buf := make([]byte, 1<<16)
-		for {
-			n, from, err := conn.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			_, _ = conn.WriteTo(buf[:n], from)
-		}
-	}()
-	return conn.LocalAddr()
 }
 
 // metric asks the program for one of its metrics.

@@ -115,7 +115,7 @@ func (w world) reflect(t *testing.T, questions []question) {
 	t.Helper()
 	var conns []net.PacketConn
 	for _, q := range questions {
-		conn := listen(t, w.client, clientIP+":0")
+		conn := w.client.Listen(clientIP + ":0")
 		to, err := net.ResolveUDPAddr("udp4", serverIP+":"+q.port)
 		if err != nil {
 			t.Fatal(err)
@@ -148,7 +148,7 @@ func TestReflectionAtTheLimit(t *testing.T) {
 	} {
 		t.Run(q.name, func(t *testing.T) {
 			w := start(t)
-			conn := listen(t, w.client, clientIP+":0")
+			conn := w.client.Listen(clientIP + ":0")
 			to := &net.UDPAddr{IP: net.ParseIP(serverIP), Port: 3478}
 			answers, done := make(chan string, 1), make(chan struct{})
 			count := 0

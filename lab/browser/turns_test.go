@@ -3,79 +3,27 @@
 package browser
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 	"turnkey/lab/netns"
+	"turnkey/lab/program"
 )
 
 // serverName is what the server's certificate is for.
 const serverName = "turn.example.test"
-
-// certificate writes a self-signed pair for the test and returns its settings.
-func certificate(t *testing.T) []string {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{serverName}, NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for path, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: secret}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return []string{"TURNKEY_HOST=" + serverName, "TURNKEY_TLS_CERT=" + certFile, "TURNKEY_TLS_KEY=" + keyFile}
-}
 
 // resolver answers DNS questions on h: serverName has the server's address,
 // and nothing else is there. It returns a resolv.conf that asks it. Browsers
 // make turns: connections to names only, and ask no file for them.
 func resolver(t *testing.T, h *netns.Host) string {
 	t.Helper()
-	var conn net.PacketConn
-	err := h.Do(func() (err error) {
-		conn, err = net.ListenPacket("udp4", "127.0.0.1:53")
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	go func() {
-		buf := make([]byte, 1500)
-		for {
-			n, from, err := conn.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			if b := answer(buf[:n]); b != nil {
-				_, _ = conn.WriteTo(b, from)
-			}
-		}
-	}()
+	h.Answer("127.0.0.1:53", func(query []byte, _ net.Addr) []byte { return answer(query) })
 	file := filepath.Join(tempDir(t), "resolv.conf")
 	if err := os.WriteFile(file, []byte("nameserver 127.0.0.1\n"), 0o644); err != nil {
 		t.Fatal(err)
@@ -108,7 +56,7 @@ func answer(query []byte) []byte {
 }
 
 func TestDataChannelOverTLSRelay(t *testing.T) {
-	p, host := start(t, append(certificate(t), "TURNKEY_DRAIN_TIMEOUT=1s")...)
+	p, host := start(t, append(program.Certificate(t, serverName), "TURNKEY_HOST="+serverName, "TURNKEY_DRAIN_TIMEOUT=1s")...)
 	conf := resolver(t, host)
 	for _, pair := range [][]string{{"chromium", "chromium"}, {"firefox", "firefox"}, {"chromium", "firefox"}} {
 		for _, port := range []string{"443", "5349"} {

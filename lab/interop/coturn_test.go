@@ -138,8 +138,8 @@ func TestOwnServices(t *testing.T) {
 	// uclient asks for its usual port and the next one, both outside the relay range.
 	toOwn := []string{"-n", "2", "-e", serverIP}
 	closed, open := start(t), start(t, "TURNKEY_ALLOW_PEERS="+serverIP+":3480-3481")
-	echo(t, closed.server, serverIP+":"+echoPort)
-	echo(t, open.server, serverIP+":"+echoPort)
+	closed.server.Echo(serverIP + ":" + echoPort)
+	open.server.Echo(serverIP + ":" + echoPort)
 	tests := []struct {
 		name string
 		on   world

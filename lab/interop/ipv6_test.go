@@ -4,7 +4,6 @@ package interop
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -13,8 +12,6 @@ import (
 	"testing"
 
 	"turnkey/lab/need"
-	"turnkey/lab/netns"
-	"turnkey/lab/program"
 )
 
 // The same hosts' IPv6 addresses, of the documentation space as well.
@@ -24,50 +21,13 @@ const (
 	peerIP6   = "2001:db8::30"
 )
 
-// start6 is start with both families on each host.
+// start6 is start with both families.
 func start6(t *testing.T, env ...string) world {
 	t.Helper()
-	need.Programs(t, "turnutils_uclient")
-	n := netns.New(t)
-	wan := n.Switch("wan")
-	w := world{server: n.Host("server"), client: n.Host("client")}
-	peer := n.Host("peer")
-	w.server.Join(wan, "eth0", serverIP+"/24", serverIP6+"/64")
-	w.client.Join(wan, "eth0", clientIP+"/24", clientIP6+"/64")
-	peer.Join(wan, "eth0", peerIP+"/24", peerIP6+"/64")
-	echo(t, peer, peerIP+":"+echoPort)
-	echo6(t, peer, net.JoinHostPort(peerIP6, echoPort))
-	w.Program = program.Start(t, program.Config{Host: w.server, Env: append([]string{
-		"TURNKEY_PUBLIC_IP=" + serverIP, "TURNKEY_AUTH=key", "TURNKEY_API_KEY=" + apiKey, "TURNKEY_SECRET=" + secret,
+	return startWith(t, []addresses{four, {serverIP6, clientIP6, peerIP6, "/64"}}, append([]string{
 		"TURNKEY_ALLOW_PEERS=" + peerIP + "," + peerIP6,
 		"TURNKEY_MAX_ALLOCATIONS_PER_USER=0", "TURNKEY_MAX_ALLOCATIONS_PER_IP=0", "TURNKEY_MAX_CONNECTIONS_PER_IP=0",
-		"TURNKEY_DRAIN_TIMEOUT=1s",
-	}, env...)})
-	return w
-}
-
-// echo6 is echo over IPv6.
-func echo6(t *testing.T, h *netns.Host, address string) {
-	t.Helper()
-	var conn net.PacketConn
-	err := h.Do(func() (err error) {
-		conn, err = net.ListenPacket("udp6", address)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	go func() {
-		buf := make([]byte, 1<<16)
-		for {
-			n, from, err := conn.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			_, _ = conn.WriteTo(buf[:n], from)
-		}
-	}()
+	}, env...)...)
 }
 
 // ways6 are the ways with IPv6 between client and server, between relay and

@@ -37,47 +37,40 @@ type world struct {
 	server, client *netns.Host
 }
 
-// start brings up a world whose peer answers every datagram with the same.
-func start(t *testing.T, env ...string) world {
+// addresses are those of the server, the client and the peer, all of a family.
+type addresses struct {
+	server, client, peer string
+	bits                 string // of their network
+}
+
+var four = addresses{serverIP, clientIP, peerIP, "/24"}
+
+// start brings up a world of IPv4 whose peer answers every datagram with the
+// same.
+func start(t *testing.T, env ...string) world { return startWith(t, []addresses{four}, env...) }
+
+// startWith is start with these families.
+func startWith(t *testing.T, families []addresses, env ...string) world {
 	t.Helper()
 	need.Programs(t, "turnutils_uclient", "turnutils_stunclient")
 	n := netns.New(t)
 	wan := n.Switch("wan")
 	w := world{server: n.Host("server"), client: n.Host("client")}
 	peer := n.Host("peer")
-	w.server.Join(wan, "eth0", serverIP+"/24")
-	w.client.Join(wan, "eth0", clientIP+"/24")
-	peer.Join(wan, "eth0", peerIP+"/24")
-	echo(t, peer, peerIP+":"+echoPort)
+	for _, h := range []*netns.Host{w.server, w.client, peer} {
+		h.Join(wan, "eth0")
+	}
+	for _, f := range families {
+		w.server.Addr("eth0", f.server+f.bits)
+		w.client.Addr("eth0", f.client+f.bits)
+		peer.Addr("eth0", f.peer+f.bits)
+		peer.Echo(net.JoinHostPort(f.peer, echoPort))
+	}
 	w.Program = program.Start(t, program.Config{Host: w.server, Env: append([]string{
 		"TURNKEY_PUBLIC_IP=" + serverIP, "TURNKEY_AUTH=key", "TURNKEY_API_KEY=" + apiKey, "TURNKEY_SECRET=" + secret,
 		"TURNKEY_DRAIN_TIMEOUT=1s", // uclient leaves allocations behind
 	}, env...)})
 	return w
-}
-
-// echo answers each datagram to address, on h, with the same.
-func echo(t *testing.T, h *netns.Host, address string) {
-	t.Helper()
-	var conn net.PacketConn
-	err := h.Do(func() (err error) {
-		conn, err = net.ListenPacket("udp4", address)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	go func() {
-		buf := make([]byte, 1<<16)
-		for {
-			n, from, err := conn.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			_, _ = conn.WriteTo(buf[:n], from)
-		}
-	}()
 }
 
 // credential is what a client needs besides the address.

@@ -16,30 +16,8 @@ import (
 	"turnkey/lab/need"
 )
 
-// listen opens a UDP socket on h that answers each datagram with the address
-// it came from.
-func listen(t *testing.T, h *Host, address string) {
-	t.Helper()
-	var conn net.PacketConn
-	err := h.Do(func() (err error) {
-		conn, err = net.ListenPacket("udp", address)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	go func() {
-		buf := make([]byte, 1500)
-		for {
-			_, from, err := conn.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			_, _ = conn.WriteTo([]byte(from.String()), from)
-		}
-	}()
-}
+// sender answers each datagram with the address it came from.
+func sender(_ []byte, from net.Addr) []byte { return []byte(from.String()) }
 
 // seenFrom asks a listener which address h has for it.
 func seenFrom(t *testing.T, h *Host, listener string) string {
@@ -71,8 +49,8 @@ func TestHostsOnASwitchReachEachOther(t *testing.T) {
 	a, b := n.Host("a"), n.Host("b")
 	a.Join(sw, "eth0", "203.0.113.10/24", "2001:db8::10/64")
 	b.Join(sw, "eth0", "203.0.113.20/24", "2001:db8::20/64")
-	listen(t, a, "203.0.113.10:3478")
-	listen(t, a, "[2001:db8::10]:3478")
+	a.Answer("203.0.113.10:3478", sender)
+	a.Answer("[2001:db8::10]:3478", sender)
 	if got, want := seenFrom(t, b, "203.0.113.10:3478"), "203.0.113.20"; got != want {
 		t.Errorf("IPv4: seen from %s, want %s", got, want)
 	}
@@ -98,7 +76,7 @@ func TestRouterTranslatesAddresses(t *testing.T) {
 			oifname "wan0" masquerade
 		}
 	}`)
-	listen(t, server, "203.0.113.10:3478")
+	server.Answer("203.0.113.10:3478", sender)
 	if got, want := seenFrom(t, client, "203.0.113.10:3478"), "203.0.113.1"; got != want {
 		t.Errorf("seen from %s, want %s", got, want)
 	}
@@ -110,8 +88,15 @@ func TestNothingIsLeftWhenTheTestEnds(t *testing.T) {
 	ok := t.Run("inner", func(t *testing.T) {
 		h := New(t).Host("h")
 		name = h.ns
-		sleeper = h.Command(context.WithoutCancel(t.Context()), "sleep", "600")
-		if err := sleeper.Start(); err != nil {
+		sleeper = h.Command(context.WithoutCancel(t.Context()), "sh", "-c", "echo; exec sleep 600")
+		begun, err := sleeper.StdoutPipe()
+		if err == nil {
+			err = sleeper.Start()
+		}
+		if err == nil {
+			_, err = begun.Read(make([]byte, 1)) // by now it is in the namespace
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -126,6 +126,7 @@ async def main(url, room, name):
             hearing.result()
         if not finishing.done():
             raise SystemExit(f"{name}: not done within 20 s: ICE {chat.webrtc.get_property('ice-connection-state').value_nick}")
+        hearing.cancel()
         await ws.send(json.dumps({"type": "bye"}))
         chat.pipeline.set_state(Gst.State.NULL)
 
