@@ -1,3 +1,5 @@
+//go:build linux
+
 // Bench measures turnkey's TURN server and coturn's, and its signaling server and
 // PeerJS's, side by side on one machine: each server in a process of its own, the
 // load in this one, all on loopback. It prints Markdown tables.
@@ -14,9 +16,11 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // measure is what is measured of every server in one run.
@@ -39,7 +43,13 @@ func main() {
 	held := flag.Int("held", 10000, "allocations that are held for the memory; server and load need a descriptor for each")
 	sockets := flag.Int("sockets", 15000, "sockets of signaling that are held for the memory")
 	flag.Parse()
-	err := raise(max(*held, *sockets) + 200)
+	var err error
+	if *rounds < 1 {
+		err = fmt.Errorf("-rounds %d: there must be a round that counts, 1 or more", *rounds)
+	}
+	if err == nil {
+		err = raise(max(*held, *sockets) + 200)
+	}
 	if err == nil {
 		err = bench(*only, *rounds, []table{{kinds, measures(*held)}, {signalers, conversations(*sockets)}})
 	}
@@ -47,6 +57,20 @@ func main() {
 		slog.Error("benchmark", "error", err)
 		os.Exit(1)
 	}
+}
+
+// raise lets this process and those that it starts open n descriptors.
+func raise(n int) error {
+	var limit syscall.Rlimit
+	err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)
+	if err == nil && limit.Cur < uint64(n) {
+		limit.Cur, limit.Max = uint64(n), max(limit.Max, uint64(n))
+		err = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+	}
+	if err != nil {
+		return fmt.Errorf("open %d descriptors (ulimit -n, or hold fewer with -held): %w", n, err)
+	}
+	return nil
 }
 
 func measures(held int) []measure {
@@ -137,7 +161,7 @@ func (r row) print(results [2][]float64) {
 		a, b = b, a
 	}
 	ratio := "" // of nothing to nothing
-	if b != 0 {
+	if b > 0 && !math.IsNaN(a) {
 		ratio = fmt.Sprintf("%.2f", a/b)
 	}
 	fmt.Printf("| %s | %s | %s | %s | %s |\n", r.title, r.unit, spread(results[0]), spread(results[1]), ratio)
@@ -163,15 +187,24 @@ func alone(k kind, m measure) ([]float64, error) {
 	return m.run(s)
 }
 
+// median is no number if one of v is none.
 func median(v []float64) float64 {
-	v = slices.Sorted(slices.Values(v))
+	v = slices.Sorted(slices.Values(v)) // what is no number comes first
+	if math.IsNaN(v[0]) {
+		return v[0]
+	}
 	return v[len(v)/2]
 }
 
 func spread(v []float64) string {
-	format := "%.0f"
-	if median(v) < 100 {
+	format, m := "%.0f", median(v)
+	switch {
+	case math.IsNaN(m):
+		return "the load was late"
+	case m != 0 && m < 10:
+		format = "%.2f"
+	case m != 0 && m < 100:
 		format = "%.1f"
 	}
-	return fmt.Sprintf(strings.ReplaceAll("F (F to F)", "F", format), median(v), slices.Min(v), slices.Max(v))
+	return fmt.Sprintf(strings.ReplaceAll("F (F to F)", "F", format), m, slices.Min(v), slices.Max(v))
 }

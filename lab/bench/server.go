@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -62,6 +64,7 @@ type server struct {
 	done     chan error
 	secrets  *cred.Secrets
 	signaler signaler
+	apart    int // the processor of the load, where server and load have one each
 }
 
 func (k kind) start() (*server, error) {
@@ -71,7 +74,7 @@ func (k kind) start() (*server, error) {
 	}
 	s := &server{cmd: exec.Command(k.args[0], k.args[1:]...), done: make(chan error, 1), secrets: secrets, signaler: k.signaler}
 	s.cmd.Env, s.cmd.Stderr = append(os.Environ(), k.env...), os.Stderr
-	if err := s.cmd.Start(); err != nil {
+	if err := s.begin(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", k.name, err)
 	}
 	go func() { s.done <- s.cmd.Wait() }()
@@ -82,6 +85,18 @@ func (k kind) start() (*server, error) {
 	}
 	s.stop()
 	return nil, fmt.Errorf("%s does not answer", k.name)
+}
+
+// begin starts the program, one for signaling on a processor of its own.
+func (s *server) begin() (err error) {
+	if s.signaler == nil {
+		return s.cmd.Start()
+	}
+	own := 0
+	if s.apart, own, err = processors(); err != nil {
+		return err
+	}
+	return on(own, s.cmd.Start)
 }
 
 // serves reports whether the server answers a challenge, or takes a connection.
