@@ -95,7 +95,7 @@ func (g *gate) release() {
 	if g.held {
 		g.held = false
 		if g.request.claimed { // nothing came of it
-			g.server.quotas.free(userOf(g.request.username), network(g.request.from.Addr()))
+			g.server.quotas.free(g.request.taker())
 		}
 		g.request = request{}
 		g.handling.Unlock()
@@ -218,12 +218,12 @@ func (g *gate) passwords(username string) (passwords []string, why string) {
 	if password, known := g.server.users[username]; known {
 		return []string{password}, "wrong password"
 	}
-	expires, _, err := cred.Parse(username)
+	u, err := cred.Parse(username)
 	switch {
 	case err != nil:
 		return nil, "unknown user: username is " + err.Error()
-	case !time.Now().Before(expires):
-		return nil, "credential expired at " + expires.UTC().Format(time.RFC3339)
+	case !time.Now().Before(u.Expires):
+		return nil, "credential expired at " + u.Expires.UTC().Format(time.RFC3339)
 	}
 	return g.server.secrets.Load().Passwords(username), "wrong password, or a secret that this server does not have"
 }

@@ -82,11 +82,11 @@ func (g *gate) open(relays *relays, port uint16) (net.PacketConn, net.Addr, erro
 // the client gets no token.
 func (g *gate) setAside(relays *relays, port uint16) {
 	r := &g.request
-	user, client := userOf(r.username), network(r.from.Addr())
-	if g.server.quotas.claim(user, client).code != 0 {
+	taker := r.taker()
+	if g.server.quotas.claim(taker).code != 0 {
 		return
 	}
-	uncount := func() { g.server.quotas.free(user, client) }
+	uncount := func() { g.server.quotas.free(taker) }
 	if relays.ports.takeThis(port) != nil {
 		uncount()
 		return

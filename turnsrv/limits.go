@@ -1,10 +1,13 @@
 package turnsrv
 
 import (
+	"cmp"
+	"fmt"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"turnkey/turnsrv/cred"
 )
 
 // Limits bound what clients may take. In each field 0 means no limit; a nil
@@ -13,9 +16,10 @@ type Limits struct {
 	// Allocations is how many there may be in all, beyond the bound that the
 	// relay ports are. One more is refused with 508.
 	Allocations int
-	// AllocationsPerUser and AllocationsPerAddress bound those of one user (the
-	// label of its credential, or the whole username where there is none) and
-	// of one client address (an IPv6 /64). One more is refused with 486.
+	// AllocationsPerUser and AllocationsPerAddress bound those of one user and
+	// of one client address (an IPv6 /64). One more is refused with 486. A user is
+	// who the quota of a credential is of, without one its label, and without one
+	// the whole username. A quota lowers what the user may have.
 	AllocationsPerUser, AllocationsPerAddress int
 	// Permissions and Channels bound those of one allocation; one more is
 	// refused with 508.
@@ -86,16 +90,32 @@ type quotas struct {
 	clients counters[netip.Prefix]
 }
 
+// taker is who takes an allocation.
+type taker struct {
+	user   string
+	quota  cred.Quota
+	client netip.Prefix
+}
+
+func (r *request) taker() taker {
+	u, _ := cred.Parse(r.username)
+	return taker{user: userOf(r.username), quota: u.Quota, client: network(r.from.Addr())}
+}
+
 // claim counts an allocation that is about to be made, or says why it may not be.
-func (q *quotas) claim(user string, client netip.Prefix) refusal {
+func (q *quotas) claim(t taker) refusal {
+	most := stricter(q.limits.AllocationsPerUser, t.quota.Allocations)
 	switch {
 	case !q.all.add(struct{}{}, q.limits.Allocations):
 		return refusal{code: codeCapacity, why: "the server has as many allocations as MAX_ALLOCATIONS lets it"}
-	case !q.users.add(user, q.limits.AllocationsPerUser):
+	case !q.users.add(t.user, most):
 		q.all.remove(struct{}{})
+		if most != q.limits.AllocationsPerUser {
+			return refusal{code: codeQuota, why: fmt.Sprintf("the token's quota: its turn.allocations lets all of its credentials together have %d", most)}
+		}
 		return refusal{code: codeQuota, why: "the user has as many allocations as MAX_ALLOCATIONS_PER_USER lets it"}
-	case !q.clients.add(client, q.limits.AllocationsPerAddress):
-		q.users.remove(user)
+	case !q.clients.add(t.client, q.limits.AllocationsPerAddress):
+		q.users.remove(t.user)
 		q.all.remove(struct{}{})
 		return refusal{code: codeQuota, why: "the address has as many allocations as MAX_ALLOCATIONS_PER_IP lets it"}
 	}
@@ -103,102 +123,16 @@ func (q *quotas) claim(user string, client netip.Prefix) refusal {
 }
 
 // free uncounts an allocation that has ended, or was not made.
-func (q *quotas) free(user string, client netip.Prefix) {
+func (q *quotas) free(t taker) {
 	q.all.remove(struct{}{})
-	q.users.remove(user)
-	q.clients.remove(client)
+	q.users.remove(t.user)
+	q.clients.remove(t.client)
 }
 
-// bucket is a token bucket for bits a second, as one number: the time at which
-// it is full again. It takes no lock. A nil bucket allows everything.
-type bucket struct {
-	rate int64 // bits a second
-	due  atomic.Int64
-}
-
-const (
-	bucketBurst    = int64(time.Second / 4)
-	bucketMinBurst = 32 * 1500 * 8 // bits: a burst of video fits, however low the rate
-)
-
-func newBucket(rate int64) *bucket {
-	if rate <= 0 {
-		return nil
+// stricter is the lower of two limits, of which 0 is none.
+func stricter[N int | int64](a, b N) N {
+	if a == 0 || b == 0 {
+		return cmp.Or(a, b)
 	}
-	return &bucket{rate: rate}
-}
-
-// allow takes n bytes out of the bucket, or reports that they are not there.
-func (b *bucket) allow(n int, now time.Time) bool {
-	if b == nil {
-		return true
-	}
-	at := now.UnixNano()
-	cost := int64(float64(n) * 8 * float64(time.Second) / float64(b.rate))
-	burst := max(bucketBurst, int64(float64(bucketMinBurst)*float64(time.Second)/float64(b.rate)))
-	for {
-		due := b.due.Load()
-		next := max(due, at) + cost
-		if next-at > burst {
-			return false
-		}
-		if b.due.CompareAndSwap(due, next) {
-			return true
-		}
-	}
-}
-
-// buckets are those of one direction that a packet of one allocation has to pass.
-type buckets struct{ allocation, user, server *bucket }
-
-// allow reports whether n bytes may pass. What one bucket has let pass is gone
-// even if the next one does not.
-func (b *buckets) allow(n int) bool {
-	if b.allocation == nil && b.user == nil && b.server == nil {
-		return true
-	}
-	now := time.Now()
-	return b.allocation.allow(n, now) && b.user.allow(n, now) && b.server.allow(n, now)
-}
-
-// userBuckets are the buckets of the users that have allocations.
-type userBuckets struct {
-	rate int64
-	mu   sync.Mutex
-	of   map[string]*userBucket
-}
-
-type userBucket struct {
-	in, out *bucket
-	refs    int
-}
-
-// get returns the buckets of user, for one more allocation.
-func (u *userBuckets) get(user string) (in, out *bucket) {
-	if u.rate <= 0 {
-		return nil, nil
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	b := u.of[user]
-	if b == nil {
-		b = &userBucket{in: newBucket(u.rate), out: newBucket(u.rate)}
-		if u.of == nil {
-			u.of = make(map[string]*userBucket)
-		}
-		u.of[user] = b
-	}
-	b.refs++
-	return b.in, b.out
-}
-
-// put gives them back when the allocation has ended.
-func (u *userBuckets) put(user string) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if b := u.of[user]; b != nil {
-		if b.refs--; b.refs == 0 {
-			delete(u.of, user)
-		}
-	}
+	return min(a, b)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pion/stun/v3"
+	"turnkey/turnsrv/cred"
 )
 
 func limited(change func(*Limits)) func(*Config) {
@@ -153,19 +154,28 @@ func TestConnectionLimit(t *testing.T) {
 // dropped, what is within it passes.
 func TestBandwidthLimits(t *testing.T) {
 	const size, packets = 1000, 2000
-	for name, change := range map[string]func(*Limits){
-		"per allocation": func(l *Limits) { l.BandwidthPerAllocation = 1_000_000 },
-		"per user":       func(l *Limits) { l.BandwidthPerUser = 1_000_000 },
-		"in all":         func(l *Limits) { l.Bandwidth = 1_000_000 },
+	for name, tt := range map[string]struct {
+		change func(*Limits)
+		quota  cred.Quota
+	}{
+		"per allocation":         {change: func(l *Limits) { l.BandwidthPerAllocation = 1_000_000 }},
+		"per user":               {change: func(l *Limits) { l.BandwidthPerUser = 1_000_000 }},
+		"in all":                 {change: func(l *Limits) { l.Bandwidth = 1_000_000 }},
+		"by quota":               {func(*Limits) {}, cred.Quota{Of: "team", Bandwidth: 1_000_000}},
+		"by quota, below others": {func(l *Limits) { l.BandwidthPerUser = 1_000_000_000 }, cred.Quota{Of: "team", Bandwidth: 1_000_000}},
+		"per user, below quota":  {func(l *Limits) { l.BandwidthPerUser = 1_000_000 }, cred.Quota{Of: "team", Bandwidth: 1_000_000_000}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := start(t, func(c *Config) { allowLoopback(c); limited(change)(c) })
+			f := start(t, func(c *Config) { allowLoopback(c); limited(tt.change)(c) })
 			peer, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer peer.Close()
 			w := f.wire(t, "udp").challenge()
+			if tt.quota.Of != "" {
+				w.within(f, tt.quota, "anna")
+			}
 			relay := w.allocate()
 			if got := code(w.call(stun.MethodChannelBind, channel(0x4000), peerAttr(peer.LocalAddr().String()))); got != 0 {
 				t.Fatalf("got %d", got)
@@ -192,6 +202,119 @@ func TestBandwidthLimits(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// within gives w a credential that is held to a quota.
+func (w *wire) within(f *fixture, q cred.Quota, label string) *wire {
+	w.t.Helper()
+	var err error
+	if w.username, w.password, err = f.secrets.IssueWithin(q, label, time.Now().Add(time.Hour)); err != nil {
+		w.t.Fatal(err)
+	}
+	return w
+}
+
+// Every credential of a quota counts, whatever its label; nobody else's does.
+func TestQuotaOfATokenCountsAllItsCredentials(t *testing.T) {
+	var lines bytes.Buffer
+	refusals := make(chan Refused, 8)
+	f := start(t, func(c *Config) {
+		c.Log = slog.New(slog.NewTextHandler(&lines, nil))
+		c.Watch.Refused = func(v Refused) { refusals <- v }
+	})
+	two := cred.Quota{Of: "team", Allocations: 2}
+	allocate := func(q cred.Quota, label string) (*wire, stun.ErrorCode) {
+		w := f.wire(t, "udp").challenge().within(f, q, label)
+		return w, code(w.call(stun.MethodAllocate, udpTransport))
+	}
+	first, got := allocate(two, "anna")
+	if _, again := allocate(two, "bob"); got != 0 || again != 0 {
+		t.Fatalf("within the quota: got %d and %d", got, again)
+	}
+	if v := f.Sessions()[0]; v.Quota != two || v.Label != "anna" && v.Label != "bob" {
+		t.Errorf("got the session %+v, want its label and its quota", v)
+	}
+	if _, got := allocate(two, "carl"); got != 486 {
+		t.Fatalf("beyond it: got %d, want 486", got)
+	}
+	if v := <-refusals; v.Label != "carl" || v.Code != 486 || !strings.Contains(v.Reason, "token's quota: its turn.allocations") {
+		t.Errorf("got %+v, want a refusal that says it is the token's quota", v)
+	}
+	for label, q := range map[string]cred.Quota{"carl": {}, "dora": {Of: "others", Allocations: 1}, "erik": {Of: "team", Allocations: 3}} {
+		if _, got := allocate(q, label); got != 0 {
+			t.Errorf("%s, %+v: got %d, want success", label, q, got)
+		}
+	}
+	if got := code(first.call(stun.MethodRefresh, lifetime(0))); got != 0 {
+		t.Fatalf("got %d", got)
+	}
+	if _, got := allocate(two, "fay"); got != 486 {
+		t.Errorf("when two of three are left: got %d, want 486", got)
+	}
+	if n := f.EndUser("team"); n != 2 {
+		t.Errorf("ended %d sessions of the quota, want 2", n)
+	}
+	f.await(t, 2)
+	if _, got := allocate(two, "anna"); got != 0 {
+		t.Errorf("when they have ended: got %d", got)
+	}
+	if n := f.EndUser("anna"); n != 1 {
+		t.Errorf("ended %d sessions by label, want 1", n)
+	}
+	_ = f.Close()
+	if text := lines.String(); strings.Count(text, "code=486") != 1 || !strings.Contains(text, "token's quota") || !strings.Contains(text, ":carl=quota-2-0-team") {
+		t.Errorf("log: got %q, want one line about the quota", text)
+	}
+}
+
+func TestQuotaDoesNotRaiseALimit(t *testing.T) {
+	f := start(t, limited(func(l *Limits) { l.AllocationsPerUser = 1 }))
+	many := cred.Quota{Of: "team", Allocations: 5}
+	for i, want := range []stun.ErrorCode{0, 486} {
+		if got := code(f.wire(t, "udp").challenge().within(f, many, fmt.Sprint("p_", i)).call(stun.MethodAllocate, udpTransport)); got != want {
+			t.Errorf("allocation %d: got %d, want %d", i+1, got, want)
+		}
+	}
+}
+
+// A port that is set aside is an allocation of the quota, too.
+func TestQuotaCountsReservations(t *testing.T) {
+	f := start(t, nil)
+	w := f.wire(t, "udp").challenge().within(f, cred.Quota{Of: "team", Allocations: 2}, "anna")
+	answer := w.call(stun.MethodAllocate, udpTransport, value(stun.AttrEvenPort, 0x80))
+	if code(answer) != 0 || !answer.Contains(stun.AttrReservationToken) {
+		t.Fatalf("got %v", answer)
+	}
+	if got := code(f.wire(t, "udp").challenge().within(f, cred.Quota{Of: "team", Allocations: 2}, "bob").call(stun.MethodAllocate, udpTransport)); got != 486 {
+		t.Errorf("got %d, want 486", got)
+	}
+}
+
+// Of several bandwidths of one user the strictest counts, and an allocation that
+// nothing bounds leaves the others alone.
+func TestBandwidthsOfOneUserDoNotAddUp(t *testing.T) {
+	var u userBuckets
+	who := func(bits int64) taker { return taker{user: "team", quota: cred.Quota{Of: "team", Bandwidth: bits}} }
+	plain := u.get(taker{user: "team"})
+	wide := u.get(who(3_000_000))
+	narrow := u.get(who(1_000_000))
+	if plain != nil || wide != narrow || wide.in.rate.Load() != 1_000_000 || wide.out.rate.Load() != 1_000_000 || wide.in == wide.out {
+		t.Errorf("got %p, %p and %p", plain, wide, narrow)
+	}
+	u.put(taker{user: "team"}, plain)
+	u.put(who(1_000_000), narrow)
+	if again := u.get(who(2_000_000)); again != wide || again.in.rate.Load() != 1_000_000 {
+		t.Errorf("got %+v while one is left", again)
+	}
+	u.put(who(2_000_000), wide)
+	u.put(who(3_000_000), wide)
+	if len(u.of) != 0 {
+		t.Errorf("got %d users when all have ended", len(u.of))
+	}
+	u.rate = 500_000
+	if b := u.get(who(1_000_000)); b.in.rate.Load() != 500_000 {
+		t.Errorf("got %d bits a second, want the server's limit", b.in.rate.Load())
 	}
 }
 

@@ -65,16 +65,20 @@ func (s *Server) refuse(r *request, transport, user string, refused refusal) {
 	s.tally.refuse(int(refused.code))
 	s.refusals.add(r, transport, user, refused)
 	if s.watch.Refused != nil {
-		_, label, _ := cred.Parse(user)
+		name, _ := cred.Parse(user)
 		s.watch.Refused(Refused{
-			Username: user, Label: label, Client: r.from, Transport: transport,
+			Username: user, Label: name.Name, Client: r.from, Transport: transport,
 			Method: r.typ.Method.String(), Code: int(refused.code), Reason: refused.why, Rule: refused.rule, Denied: refused.denied,
 		})
 	}
 }
 
-// userOf returns what names the user in a username: its label, or all of it.
+// userOf returns what names the user in a username: who its quota is of, else its
+// label, or all of it.
 func userOf(username string) string {
+	if u, _ := cred.Parse(username); u.Quota.Of != "" {
+		return u.Quota.Of
+	}
 	for i := range len(username) {
 		if username[i] == ':' && i+1 < len(username) {
 			return username[i+1:]

@@ -276,12 +276,14 @@ func (s *Server) unauthenticated(transport string, client netip.Addr) bool {
 	return false
 }
 
-// buckets returns what a new allocation of user has to pass, from peers and to
-// peers.
-func (s *Server) buckets(user string) (toClient, toPeers buckets) {
+// buckets returns what a new allocation has to pass, from peers and to peers; the
+// user's may be nil.
+func (s *Server) buckets(user *userBucket) (toClient, toPeers buckets) {
+	if user == nil {
+		user = new(userBucket)
+	}
 	rate := s.quotas.limits.BandwidthPerAllocation
-	in, out := s.userBuckets.get(user)
-	return buckets{newBucket(rate), in, s.in}, buckets{newBucket(rate), out, s.out}
+	return buckets{newBucket(rate), user.in, s.in}, buckets{newBucket(rate), user.out, s.out}
 }
 
 // relays returns what makes relays of an address family, or nil.

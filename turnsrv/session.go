@@ -31,6 +31,7 @@ type Session struct {
 	ID        uint64         // counts from 1 in each server
 	Username  string         // as authenticated
 	Label     string         // the label in the username
+	Quota     cred.Quota     // that the username holds it to
 	Client    netip.AddrPort // the client's transport address
 	Server    netip.AddrPort // the server's own address that it came to
 	Relay     netip.AddrPort // the relayed transport address, as advertised
@@ -149,12 +150,12 @@ func (s *sessions) wait(ctx context.Context) error {
 // created is pion's callback when it has made an allocation for the request in
 // hand, before anything is relayed.
 func (g *gate) created(_, _ net.Addr, _, username, _ string, relayed net.Addr, _ int) {
-	_, label, _ := cred.Parse(username)
 	r := &g.request
+	name, _ := cred.Parse(username)
 	s := &session{
 		gate: g, relay: g.opened, family: r.family, key: r.key, request: r.id, reservation: r.reservation,
 		Session: Session{
-			Username: username, Label: label, Client: r.from, Server: addrPort(g.LocalAddr()), Relay: addrPort(relayed),
+			Username: username, Label: name.Name, Quota: name.Quota, Client: r.from, Server: addrPort(g.LocalAddr()), Relay: addrPort(relayed),
 			Transport: g.transport, Created: time.Now(),
 		},
 	}
@@ -164,10 +165,11 @@ func (g *gate) created(_, _ net.Addr, _, username, _ string, relayed net.Addr, _
 	g.sessions[s.Client] = s
 	g.mu.Unlock()
 	r.claimed = false // the session's now
-	user, prefix := userOf(username), network(r.from.Addr())
+	taker := r.taker()
+	bucket := g.server.userBuckets.get(taker)
 	s.relay.session, s.relay.inside = s, g.server.relays(s.family).inside
 	s.relay.inside.enter(s)
-	s.relay.toClient, s.relay.toPeers = g.server.buckets(user)
+	s.relay.toClient, s.relay.toPeers = g.server.buckets(bucket)
 	if life := g.server.quotas.limits.Session; life > 0 {
 		s.limit = time.AfterFunc(life, func() { g.end(s, EndLimit) })
 	}
@@ -176,8 +178,8 @@ func (g *gate) created(_, _ net.Addr, _, username, _ string, relayed net.Addr, _
 			s.limit.Stop()
 		}
 		s.relay.inside.leave(s)
-		g.server.quotas.free(user, prefix)
-		g.server.userBuckets.put(user)
+		g.server.quotas.free(taker)
+		g.server.userBuckets.put(taker, bucket)
 		g.mu.Lock()
 		delete(g.sessions, s.Client)
 		g.mu.Unlock()

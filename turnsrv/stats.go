@@ -106,11 +106,13 @@ func (s *Server) End(id uint64) bool {
 	return s.endAll(func(v *session) bool { return v.ID == id }) > 0
 }
 
-// EndUser ends the sessions of a user, named by label or by whole username, and
-// returns how many there were. The user may come again while its credential is
-// current.
+// EndUser ends the sessions of a user, named by label, by whom a quota is of, or by
+// whole username, and returns how many there were. The user may come again while
+// its credential is current.
 func (s *Server) EndUser(user string) int {
-	return s.endAll(func(v *session) bool { return v.Username == user || userOf(v.Username) == user })
+	return s.endAll(func(v *session) bool {
+		return v.Username == user || userOf(v.Username) == user || v.Label == user && user != ""
+	})
 }
 
 func (s *Server) endAll(which func(*session) bool) (n int) {

@@ -98,7 +98,7 @@ func (g *gate) judgeAllocate(m *stun.Message, r *request, s *session) refusal {
 	if g.server.draining.Load() {
 		return refusal{code: codeCapacity, why: "the server is shutting down"}
 	}
-	refused := g.server.quotas.claim(userOf(r.username), network(r.from.Addr()))
+	refused := g.server.quotas.claim(r.taker())
 	r.claimed = refused.code == 0
 	return refused
 }

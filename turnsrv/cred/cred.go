@@ -4,6 +4,11 @@
 //	username   <unix time of expiry>:<label>
 //	password   base64(HMAC-SHA1(secret, username))
 //
+// A [Quota] stands behind the label, so that every server that knows the secret
+// holds the credential to it, and takes nothing but the username to do so:
+//
+//	1700000000:alice=quota-2-2000000-team
+//
 // Whoever knows the secret can issue a credential, and a server that knows it
 // can check one without having seen it before. Several secrets may be in force
 // at once, so that one can be replaced without ending a call: the first signs,
@@ -39,6 +44,9 @@ var (
 	// ErrUsername is returned for a username that is not of the form <unix time> or
 	// <unix time>:<name>.
 	ErrUsername = errors.New("not of the form <unix time of expiry>:<name>")
+	// ErrQuota is returned for a quota that is not of the form
+	// =quota-<allocations>-<bandwidth>-<of>, or out of bounds.
+	ErrQuota = errors.New("not of the form <name>=quota-<allocations>-<bits a second>-<of>, with a number above 0")
 	// ErrNoSecret is returned by NewSecrets when none is given.
 	ErrNoSecret = errors.New("no secret")
 )
@@ -69,10 +77,18 @@ func NewSecrets(secrets ...string) (*Secrets, error) {
 // whole seconds. The label may be empty; it comes back in the log line of every
 // session that uses the credential.
 func (s *Secrets) Issue(label string, expires time.Time) (username, password string, err error) {
-	if !ValidLabel(label) {
+	return s.IssueWithin(Quota{}, label, expires)
+}
+
+// IssueWithin is Issue for a credential that is held to a quota.
+func (s *Secrets) IssueWithin(quota Quota, label string, expires time.Time) (username, password string, err error) {
+	switch {
+	case !ValidLabel(label):
 		return "", "", fmt.Errorf("issue credential for label %.80q: %w", label, ErrLabel)
+	case quota != Quota{} && !quota.valid():
+		return "", "", fmt.Errorf("issue credential for quota %+v: %w", quota, ErrQuota)
 	}
-	username = strconv.FormatInt(expires.Unix(), 10) + ":" + label
+	username = strconv.FormatInt(expires.Unix(), 10) + ":" + label + quota.suffix()
 	return username, passwordUnder(s.keys[0], username), nil
 }
 
@@ -92,23 +108,38 @@ func passwordUnder(key []byte, username string) string {
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// Parse splits a username into its expiry and the name behind it. Other issuers
-// put more into the name than a label may have (Matrix a user id with colons,
-// some nothing at all), so any printable text is read. It returns ErrUsername for
-// everything else.
-func Parse(username string) (expires time.Time, name string, err error) {
+// Username is what a username says.
+type Username struct {
+	Expires time.Time
+	Name    string // the label, or what another issuer has put there
+	Quota   Quota
+}
+
+// Parse reads a username. Other issuers put more into the name than a label may
+// have (Matrix a user id with colons, some nothing at all), so any printable text
+// is read, unless it has the marker of a quota: nobody gets around one by a slip of
+// the pen. It returns ErrUsername, or ErrQuota, for everything else.
+func Parse(username string) (u Username, err error) {
 	digits, name, _ := strings.Cut(username, ":")
 	if digits == "" || len(digits) > maxExpiryDigits || len(username) > MaxUsername || !printable(name) {
-		return time.Time{}, "", ErrUsername
+		return Username{}, ErrUsername
 	}
 	var seconds int64
 	for i := 0; i < len(digits); i++ {
 		if digits[i] < '0' || digits[i] > '9' {
-			return time.Time{}, "", ErrUsername
+			return Username{}, ErrUsername
 		}
 		seconds = seconds*10 + int64(digits[i]-'0')
 	}
-	return time.Unix(seconds, 0), name, nil
+	u = Username{Expires: time.Unix(seconds, 0), Name: name}
+	if label, quota, found := strings.Cut(name, quotaMarker); found {
+		u.Name = label
+		u.Quota, err = parseQuota(quota)
+	}
+	if err != nil {
+		return Username{}, err
+	}
+	return u, nil
 }
 
 func printable(s string) bool {

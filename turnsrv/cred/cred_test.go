@@ -58,15 +58,15 @@ func TestParse(t *testing.T) {
 		{username: "1\x00:alice", bad: true},
 		{username: "1:al\nice", bad: true},
 	} {
-		expires, label, err := Parse(tt.username)
+		u, err := Parse(tt.username)
 		if tt.bad {
 			if !errors.Is(err, ErrUsername) {
 				t.Errorf("Parse(%q): got error %v, want ErrUsername", tt.username, err)
 			}
 			continue
 		}
-		if err != nil || expires.Unix() != tt.expires || label != tt.label {
-			t.Errorf("Parse(%q): got %d %q %v, want %d %q", tt.username, expires.Unix(), label, err, tt.expires, tt.label)
+		if err != nil || u.Expires.Unix() != tt.expires || u.Name != tt.label || u.Quota != (Quota{}) {
+			t.Errorf("Parse(%q): got %+v %v, want %d %q", tt.username, u, err, tt.expires, tt.label)
 		}
 	}
 }
@@ -87,8 +87,61 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+func TestQuotaIsInTheUsername(t *testing.T) {
+	s, err := NewSecrets("north")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		label, want string
+		quota       Quota
+	}{
+		{"alice", "1700000000:alice=quota-2-2000000-team", Quota{"team", 2, 2_000_000}},
+		{"", "1700000000:=quota-2-0-a-b", Quota{"a-b", 2, 0}},
+		{"a-b", "1700000000:a-b=quota-0-10000-~9", Quota{"~9", 0, 10_000}},
+		{"alice", "1700000000:alice", Quota{}},
+	} {
+		username, password, err := s.IssueWithin(tt.quota, tt.label, time.Unix(1700000000, 0))
+		if err != nil || username != tt.want || password != s.Passwords(tt.want)[0] {
+			t.Errorf("%+v: got %q %v, want %q", tt.quota, username, err, tt.want)
+		}
+		if u, err := Parse(username); err != nil || u.Name != tt.label || u.Quota != tt.quota || u.Expires.Unix() != 1700000000 {
+			t.Errorf("Parse(%q): got %+v, %v", username, u, err)
+		}
+	}
+	long := strings.Repeat("x", MaxLabel)
+	username, _, err := s.IssueWithin(Quota{long, MaxAllocations, MaxBandwidth}, long, time.Unix(999999999999, 0))
+	if _, parseErr := Parse(username); err != nil || parseErr != nil || len(username) > MaxUsername {
+		t.Errorf("the longest username has %d bytes: %v, %v", len(username), err, parseErr)
+	}
+	for _, q := range []Quota{{"", 1, 0}, {"a", 0, 0}, {"a", -1, 1}, {"a", 1, -1}, {"a b", 1, 0}, {"a=b", 1, 0}, {long + "x", 1, 0}, {"a", MaxAllocations + 1, 0}, {"a", 0, MaxBandwidth + 1}} {
+		if username, _, err := s.IssueWithin(q, "a", time.Now()); !errors.Is(err, ErrQuota) {
+			t.Errorf("%+v: got %q, %v, want ErrQuota", q, username, err)
+		}
+	}
+}
+
+// What only looks like a quota lets nobody in: it would be none.
+func TestQuotaHasOneForm(t *testing.T) {
+	for _, quota := range []string{
+		"", "-", "--", "2", "2-", "2-0", "2-0-", "0-0-a", "02-0-a", "+2-0-a", "2-00-a", "2--a", "-2-0-a", "2-0-a=quota-1-0-a", "2-0-a:b", "2-0-a b",
+		"2.0-0-a", "1000001-0-a", "0-1000000000001-a", "9223372036854775808-0-a", "0-9223372036854775808-a", "\u0662-0-a", "2-0-" + strings.Repeat("x", MaxLabel+1),
+	} {
+		if u, err := Parse("1700000000:alice=quota-" + quota); !errors.Is(err, ErrQuota) || u != (Username{}) {
+			t.Errorf("%q: got %+v, %v, want ErrQuota", quota, u, err)
+		}
+	}
+	for _, name := range []string{"alice=quota", "uid=quota2", "alice=QUOTA-2-0-a", "alice-quota-2-0-a", "@a=b:matrix.example"} {
+		if u, err := Parse("1700000000:" + name); err != nil || u.Name != name || u.Quota != (Quota{}) {
+			t.Errorf("%q: got %+v, %v, want the name of another issuer", name, u, err)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
-	for _, seed := range []string{"1700000000:alice", ":", "1:a:b", "99999999999999999999:x"} {
+	for _, seed := range []string{
+		"1700000000:alice", ":", "1:a:b", "99999999999999999999:x", "1700000000:alice=quota-2-2000000-team", "1:=quota-0-1-~", "1:a=quota-1-0-b=quota-1-0-c",
+	} {
 		f.Add(seed)
 	}
 	s, err := NewSecrets("north")
@@ -96,12 +149,18 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, username string) {
-		expires, label, err := Parse(username)
+		u, err := Parse(username)
 		if err != nil {
 			return
 		}
-		again, _, err := s.Issue(label, expires)
-		if err != nil || label == "" {
+		if strings.Contains(username, quotaMarker) != (u.Quota != Quota{}) || strings.Contains(u.Name, quotaMarker) {
+			t.Errorf("Parse(%q): got %+v, which gets around a quota", username, u)
+		}
+		again, _, err := s.IssueWithin(u.Quota, u.Name, u.Expires)
+		if errors.Is(err, ErrQuota) {
+			t.Errorf("Parse(%q): got %+v, which is not issued", username, u)
+		}
+		if err != nil || u.Name == "" && u.Quota == (Quota{}) {
 			return // of another issuer
 		}
 		if strings.TrimLeft(username, "0") != strings.TrimLeft(again, "0") {
