@@ -245,7 +245,9 @@ func (c *Client) open(run context.Context) (*clientSocket, error) {
 		c.mu.Unlock()
 		e, err := exchange(ctx, ws, hello)
 		if err == nil && e.Code == "resume_expired" {
-			c.expired(run)
+			c.mu.Lock()
+			c.link.expired()
+			c.mu.Unlock()
 			continue
 		}
 		if err != nil {
@@ -267,18 +269,6 @@ func (c *Client) open(run context.Context) (*clientSocket, error) {
 	}
 }
 
-// expired ends the session, and tells of what may not have arrived.
-func (c *Client) expired(ctx context.Context) {
-	c.mu.Lock()
-	lost := c.link.expired()
-	c.mu.Unlock()
-	for _, r := range lost {
-		if e, err := parseEvent(errPerhapsNot(r.peer).answering(r.id).frame()); err == nil {
-			c.tell(ctx, e)
-		}
-	}
-}
-
 // tell hands an event to the reader of Events, and reports whether it was taken.
 func (c *Client) tell(ctx context.Context, e Event) bool {
 	select {
@@ -289,12 +279,20 @@ func (c *Client) tell(ctx context.Context, e Event) bool {
 	}
 }
 
-// begin makes ws the socket of the session. What is held goes out first.
+// begin makes ws the socket of the session. What is held goes out first, and what
+// may not have arrived of the session before is told of.
 func (c *Client) begin(ctx context.Context, ws *clientSocket, e Event) {
 	c.mu.Lock()
 	_, send, _ := c.link.take(e) // fails for numbered messages alone
 	c.ws, c.todo = ws, nil
 	c.write(send...)
+	lost := c.link.lost
+	c.link.lost = nil
 	c.mu.Unlock()
+	for _, r := range lost {
+		if e, err := parseEvent(errPerhapsNot(r.peer).answering(r.id).frame()); err == nil {
+			c.tell(ctx, e)
+		}
+	}
 	c.tell(ctx, e)
 }

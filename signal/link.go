@@ -25,6 +25,8 @@ type link struct {
 	held  []request // not known to have been handled, oldest first
 	bytes int       // in held
 	unack int       // messages received since the last ack
+	ended bool      // what is held, is of a session that is over
+	lost  []request // messages of such a session that may not have arrived
 }
 
 type request struct {
@@ -82,7 +84,10 @@ func (l *link) greeting(join map[string]any) []byte {
 func (l *link) take(e Event) (fresh bool, send [][]byte, _ error) {
 	switch e.Type {
 	case "welcome":
-		l.token, l.seq, l.unack = e.resume, 0, 0
+		if l.ended {
+			l.forget()
+		}
+		l.token, l.seq, l.unack, l.ended = e.resume, 0, 0, false
 		return true, l.write(), nil
 	case "resumed":
 		l.handled(e.lastID)
@@ -115,26 +120,27 @@ func (l *link) handled(id int64) {
 	}
 }
 
-// expired ends the session, so that the next greeting joins as somebody new, and
-// returns the messages that may not have arrived: those that were written, and
-// those to a peer, since nobody has that id any more. Sent again they might arrive
-// twice. What was not written yet and is for everybody goes out after the join.
-// The rest is of connections that end with the session.
-func (l *link) expired() (lost []request) {
-	l.token, l.nonce = "", rand.Text()
+// expired ends the session, so that the next greeting joins as somebody new.
+func (l *link) expired() { l.token, l.nonce, l.ended = "", rand.Text(), true }
+
+// forget drops what is held of a session that has ended, also what was sent since,
+// when nobody knew. Messages may have arrived if they were written: sent again they
+// might do so twice. Those to a peer are for an id that may be nobody's. Messages for
+// everybody that were not written go out now. The rest is of connections that have
+// ended with the session.
+func (l *link) forget() {
 	held := l.held
 	l.held, l.bytes = nil, 0
 	for _, r := range held {
 		switch {
 		case r.kind != Note:
 		case r.written || r.peer != Everyone:
-			lost = append(lost, r)
+			l.lost = append(l.lost, r)
 		default:
 			l.held = append(l.held, r)
 			l.bytes += len(r.frame)
 		}
 	}
-	return lost
 }
 
 // write returns everything that is held, for a socket.

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -62,6 +63,12 @@ func (w *simulation) start() {
 	w.srv = New(Config{Admit: admitAll})
 }
 
+// pass lets time pass, and what is due then happen.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // stop kills the server without a word. Its clocks have to stop as well.
 func (w *simulation) stop() {
 	for _, c := range w.clients {
@@ -71,6 +78,7 @@ func (w *simulation) stop() {
 		l.end(ending{})
 	}
 	w.left = nil
+	pass(quietAfter + time.Second)
 	if err := w.srv.Shutdown(context.Background()); err != nil {
 		w.t.Fatal(err)
 	}
@@ -119,7 +127,7 @@ func (w *simulation) notice(i int) {
 // connect gives a client a new line.
 func (w *simulation) connect(c *simulated) {
 	w.abandon(c)
-	time.Sleep(time.Millisecond) // no two are accepted at the same time
+	pass(time.Millisecond) // no two are accepted at the same time
 	w.sockets++
 	l := &line{srv: w.srv, conn: &conn{id: fmt.Sprint("p", w.sockets), at: time.Now(), srv: w.srv, nc: nowhere{},
 		out: newQueue(), rate: rate.NewLimiter(rate.Inf, 0), req: httptest.NewRequest("GET", "/v1/ws", nil)}}
@@ -180,6 +188,8 @@ func (w *simulation) noGhost() {
 	if h == nil {
 		return
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	seen := map[string]bool{}
 	for _, p := range h.room.peers {
 		if seen[p.name] {
@@ -220,6 +230,9 @@ func (w *simulation) take(c *simulated, frame []byte) {
 		w.greet(c)
 		return
 	}
+	if e.Code == "join_timeout" { // it tries again
+		return
+	}
 	if e.Type == "resumed" && c.careless == 1 {
 		e.lastID = 0
 	}
@@ -227,6 +240,10 @@ func (w *simulation) take(c *simulated, frame []byte) {
 	if err != nil {
 		w.t.Fatalf("%s: %v", c.name, err)
 	}
+	for _, r := range c.link.lost {
+		c.app.handle(Event{Type: "error", Code: "not_delivered", Re: r.id})
+	}
+	c.link.lost = nil
 	c.in = c.in || e.Type == "welcome" || e.Type == "resumed"
 	c.line.up = append(c.line.up, send...)
 	if fresh {
