@@ -181,39 +181,34 @@ func TestFullSaysWhatAJoinWould(t *testing.T) {
 	check("a", "draining", 503)
 }
 
-// told notes what Approve and Left are called with.
-type told struct {
-	mu    sync.Mutex
-	lines []string
-}
+// told has what Approve and Left are called with.
+type told chan string
 
-func (o *told) add(line string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.lines = append(o.lines, line)
-}
-
-func (o *told) await(t *testing.T, want ...string) {
+// await waits for exactly these, in this order.
+func (o told) await(t *testing.T, want ...string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		o.mu.Lock()
-		got := slices.Clone(o.lines)
-		o.mu.Unlock()
-		if slices.Equal(got, want) {
-			return
+	late := time.After(10 * time.Second)
+	for i, line := range want {
+		select {
+		case got := <-o:
+			if got != line {
+				t.Fatalf("no. %d: got %q, want %q", i+1, got, line)
+			}
+		case <-late:
+			t.Fatalf("got %d of %q in time", i, want)
 		}
-		if len(got) > len(want) || time.Now().After(deadline) {
-			t.Fatalf("got %q, want %q", got, want)
-		}
+	}
+	if len(o) > 0 {
+		t.Fatalf("got %q beside what was awaited", <-o)
 	}
 }
 
 func TestEveryApprovedJoinEndsWithLeft(t *testing.T) {
-	var o told
+	o := make(told, 16)
 	s := New(Config{RoomMax: 1,
 		Admit: func(_ *http.Request, _, token string) (Grant, *Error) { return Grant{Subject: token}, nil },
 		Approve: func(_ context.Context, j Joining) *Error {
-			o.add("join " + j.Room + " " + j.Name + " " + string(j.Meta) + " " + j.Subject + " " + j.Client.String())
+			o <- "join " + j.Room + " " + j.Name + " " + string(j.Meta) + " " + j.Subject + " " + j.Client.String()
 			switch j.Name {
 			case "no":
 				return &Error{Code: "webhook_denied", Message: "no", Hint: "go"}
@@ -222,7 +217,7 @@ func TestEveryApprovedJoinEndsWithLeft(t *testing.T) {
 			}
 			return nil
 		},
-		Left: func(j Joining, why string) { o.add("left " + j.Name + " " + why) },
+		Left: func(j Joining, why string) { o <- "left " + j.Name + " " + why },
 	})
 	url := serve(t, s)
 	join := func(name, room string) *client {
@@ -238,11 +233,10 @@ func TestEveryApprovedJoinEndsWithLeft(t *testing.T) {
 	a.send(`{"type":"bye"}`)
 	a.closed(closeBye)
 	const by = " {} sub 127.0.0.1"
-	want := []string{"join r no" + by, "join r down" + by, "join r anna" + by, "left anna bye"}
-	o.await(t, want...)
+	o.await(t, "join r no"+by, "join r down"+by, "join r anna"+by, "left anna bye")
 	c := join("carl", "s")
 	s.Kick("s", c.expect("welcome")["peer"].(string), "")
-	o.await(t, append(want, "join s carl"+by, "left carl kicked")...)
+	o.await(t, "join s carl"+by, "left carl kicked")
 }
 
 // While the backend thinks, others join, and what they send arrives. A server that
