@@ -181,34 +181,55 @@ func TestFullSaysWhatAJoinWould(t *testing.T) {
 	check("a", "draining", 503)
 }
 
-// told has what Approve and Left are called with.
-type told chan string
+// told notes what Approve and Left are called with.
+type told struct {
+	mu    sync.Mutex
+	lines []string
+	more  chan struct{} // closed by the next line
+}
 
-// await waits for exactly these, in this order.
-func (o told) await(t *testing.T, want ...string) {
+func (o *told) add(line string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.lines = append(o.lines, line)
+	if o.more != nil {
+		close(o.more)
+		o.more = nil
+	}
+}
+
+// await waits until these are all the lines.
+func (o *told) await(t *testing.T, want ...string) {
 	t.Helper()
 	late := time.After(10 * time.Second)
-	for i, line := range want {
-		select {
-		case got := <-o:
-			if got != line {
-				t.Fatalf("no. %d: got %q, want %q", i+1, got, line)
-			}
-		case <-late:
-			t.Fatalf("got %d of %q in time", i, want)
+	for {
+		o.mu.Lock()
+		got := slices.Clone(o.lines)
+		if o.more == nil {
+			o.more = make(chan struct{})
 		}
-	}
-	if len(o) > 0 {
-		t.Fatalf("got %q beside what was awaited", <-o)
+		more := o.more
+		o.mu.Unlock()
+		switch {
+		case slices.Equal(got, want):
+			return
+		case len(got) > len(want):
+			t.Fatalf("got %q, want %q", got, want)
+		}
+		select {
+		case <-more:
+		case <-late:
+			t.Fatalf("got %q, want %q", got, want)
+		}
 	}
 }
 
 func TestEveryApprovedJoinEndsWithLeft(t *testing.T) {
-	o := make(told, 16)
+	var o told
 	s := New(Config{RoomMax: 1,
 		Admit: func(_ *http.Request, _, token string) (Grant, *Error) { return Grant{Subject: token}, nil },
 		Approve: func(_ context.Context, j Joining) *Error {
-			o <- "join " + j.Room + " " + j.Name + " " + string(j.Meta) + " " + j.Subject + " " + j.Client.String()
+			o.add("join " + j.Room + " " + j.Name + " " + string(j.Meta) + " " + j.Subject + " " + j.Client.String())
 			switch j.Name {
 			case "no":
 				return &Error{Code: "webhook_denied", Message: "no", Hint: "go"}
@@ -217,7 +238,7 @@ func TestEveryApprovedJoinEndsWithLeft(t *testing.T) {
 			}
 			return nil
 		},
-		Left: func(j Joining, why string) { o <- "left " + j.Name + " " + why },
+		Left: func(j Joining, why string) { o.add("left " + j.Name + " " + why) },
 	})
 	url := serve(t, s)
 	join := func(name, room string) *client {
@@ -233,10 +254,11 @@ func TestEveryApprovedJoinEndsWithLeft(t *testing.T) {
 	a.send(`{"type":"bye"}`)
 	a.closed(closeBye)
 	const by = " {} sub 127.0.0.1"
-	o.await(t, "join r no"+by, "join r down"+by, "join r anna"+by, "left anna bye")
+	want := []string{"join r no" + by, "join r down" + by, "join r anna" + by, "left anna bye"}
+	o.await(t, want...)
 	c := join("carl", "s")
 	s.Kick("s", c.expect("welcome")["peer"].(string), "")
-	o.await(t, "join s carl"+by, "left carl kicked")
+	o.await(t, append(want, "join s carl"+by, "left carl kicked")...)
 }
 
 // While the backend thinks, others join, and what they send arrives. A server that
