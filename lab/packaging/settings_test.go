@@ -24,7 +24,7 @@ func TestOnlySettingsThatExist(t *testing.T) {
 	for _, s := range settings(t) {
 		names = append(names, s.Name)
 	}
-	files := []string{"Dockerfile", "configs/compose.yaml", "configs/turnkey.service", "docs/operations.md"}
+	files := []string{"Dockerfile", "configs/compose.yaml", "configs/turnkey.service", "docs/operations.md", "docs/coturn.md", "docs/troubleshooting.md", "README.md"}
 	seen := 0
 	for _, file := range files {
 		for _, name := range regexp.MustCompile(`TURNKEY_[A-Z0-9_]+`).FindAllString(read(t, file), -1) {
