@@ -69,6 +69,7 @@ type Grant struct {
 	Rights  Rights     // what it may do
 
 	RelayTTL time.Duration // the most that TURN credentials may last; 0: no more bound than the server's
+	Quota    Quota         // of its TURN credentials; zero: no more bound than the server's
 }
 
 // Check applies the rules to a request with its Authorization header
@@ -165,7 +166,7 @@ func (a *Access) accept(g *Grant, bearer string) *Error {
 	if err != nil {
 		return err
 	}
-	return claims.grant(g)
+	return claims.grant(g, bearer)
 }
 
 // bearer returns the credentials of an Authorization header with the Bearer

@@ -12,12 +12,10 @@ import (
 )
 
 const (
-	minTTL      = time.Minute
-	defaultTTL  = 12 * time.Hour
-	tokenTTL    = time.Hour
-	maxTokenTTL = 30 * 24 * time.Hour
-	corsMaxAge  = "600" // seconds for which a browser may keep a preflight's answer
-	hintLog     = "The server's log says why."
+	minTTL     = time.Minute
+	defaultTTL = 12 * time.Hour
+	corsMaxAge = "600" // seconds for which a browser may keep a preflight's answer
+	hintLog    = "The server's log says why."
 )
 
 // Session is the answer of /v1/ice: what RTCPeerConnection wants as
@@ -113,7 +111,7 @@ func (s *server) session(r *http.Request) (Session, *Error) {
 	if grant.RelayTTL > 0 {
 		ttl = min(ttl, grant.RelayTTL)
 	}
-	session, err := s.ICE(label, ttl)
+	session, err := s.ICE(label, ttl, grant.Quota)
 	if own := (*Error)(nil); errors.As(err, &own) {
 		return Session{}, own
 	} else if err != nil {
@@ -124,57 +122,6 @@ func (s *server) session(r *http.Request) (Session, *Error) {
 		session = session.WithoutRelays()
 	}
 	return session, nil
-}
-
-// token answers POST /v1/token?room=R&subject=S&perm=RIGHTS&ttl=SECONDS with a token, for the
-// holder of the API key, and for a program of this host where local clients
-// are served without one. A token begets no token.
-func (s *server) token(w http.ResponseWriter, r *http.Request) {
-	token, expires, err := s.newToken(r)
-	if err != nil {
-		err.ServeHTTP(w, r)
-		return
-	}
-	writeJSON(w, http.StatusOK, struct {
-		Token     string    `json:"token"`
-		ExpiresAt time.Time `json:"expiresAt"`
-	}{token, expires})
-}
-
-func (s *server) newToken(r *http.Request) (string, time.Time, *Error) {
-	grant, denied := s.check(r)
-	if denied != nil {
-		return "", time.Time{}, denied
-	}
-	if !grant.Key && (grant.Token || s.Access.Mode == ModeKey || !s.Access.direct(r)) {
-		return "", time.Time{}, &Error{Status: 403, Code: "key_required",
-			Message: "tokens are made for the holder of the API key, or on the server's own host",
-			Hint:    "Send \"Authorization: Bearer\" with TURNKEY_API_KEY, or run `turnkey token` on the server."}
-	}
-	room, ttl, bad := query(r, "room", "._~-", tokenTTL, maxTokenTTL)
-	if bad != nil {
-		return "", time.Time{}, bad
-	}
-	subject := r.URL.Query().Get("subject")
-	if !isName(subject, "._~@-") {
-		return "", time.Time{}, errQuery("subject_invalid", fmt.Sprintf("subject %.80q has a character or length that is not allowed", subject),
-			"Use at most 64 of A-Z a-z 0-9 . _ ~ @ -.")
-	}
-	rights, err := ParseRights(r.URL.Query().Get("perm"))
-	if err != nil {
-		return "", time.Time{}, errQuery("perm_invalid", err.Error(), "List rights separated by commas, or leave ?perm= out for join and relay.")
-	}
-	relayTTL, bad := seconds(r.URL.Query(), "relayTTL", 0, maxTokenTTL)
-	if bad != nil {
-		return "", time.Time{}, bad
-	}
-	now := time.Now().UTC().Truncate(time.Second)
-	token, err := Token{Room: room, Subject: subject, Rights: rights, TTL: ttl, RelayTTL: relayTTL}.Sign(s.Access.key(), now)
-	if err != nil {
-		return "", time.Time{}, &Error{Status: 409, Code: "no_key", Message: err.Error(),
-			Hint: "On the server set TURNKEY_API_KEY to 16 random bytes or more; tokens are signed with it."}
-	}
-	return token, now.Add(ttl), nil
 }
 
 // query reads a name (of letters, digits and extra) and ?ttl=, see [seconds].
@@ -205,4 +152,17 @@ func seconds(q url.Values, name string, none, most time.Duration) (time.Duration
 			fmt.Sprintf("Ask for %d to %d seconds, or leave ?%s= out; TURNKEY_CREDENTIAL_TTL bounds that of credentials.", int(least.Seconds()), int(most.Seconds()), name))
 	}
 	return time.Duration(min(n, uint64(most/time.Second))) * time.Second, nil
+}
+
+// number reads a whole number from least to most; 0 stands for one that is not there.
+func number(q url.Values, name string, least, most int64) (int64, *Error) {
+	if !q.Has(name) {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(q.Get(name), 10, 64)
+	if err != nil || n < least || n > most {
+		return 0, errQuery("quota_invalid", fmt.Sprintf("%s %.20q is not a number from %d to %d", name, q.Get(name), least, most),
+			"Write digits only, or leave ?"+name+"= out for what the server lets a user have.")
+	}
+	return n, nil
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func issue(label string, ttl time.Duration) (Session, error) {
+func issue(label string, ttl time.Duration, _ Quota) (Session, error) {
 	return Session{
 		ICEServers: []ICEServer{{URLs: []string{"stun:h:3478"}}, {URLs: []string{"turn:h:3478?transport=udp"}, Username: "1:" + label, Credential: "c"}},
 		ExpiresAt:  time.Date(2026, 1, 2, 3, 4, 5, 678, time.FixedZone("", 3600)), TTL: int(ttl.Seconds()),
@@ -74,7 +74,7 @@ func TestICEFailures(t *testing.T) {
 	var log strings.Builder
 	fail := func(err error) http.Handler {
 		return New(Config{Log: slog.New(slog.NewTextHandler(&log, nil)),
-			ICE: func(string, time.Duration) (Session, error) { return Session{}, err }})
+			ICE: func(string, time.Duration, Quota) (Session, error) { return Session{}, err }})
 	}
 	do(t, fail(errors.New("inner detail")), to("GET", "/v1/ice")).wantError(t, 500, "internal")
 	if !strings.Contains(log.String(), "inner detail") {

@@ -188,7 +188,7 @@ func FuzzKeys(f *testing.F) {
 
 func FuzzToken(f *testing.F) {
 	keys := keySet(f, okp("a", edKey('a')), oct("b"))
-	for _, claims := range []string{`{"exp":4102444800}`, `{"exp":4102444800,"perm":["kick"]}`, `{"exp":1e400}`, `{"exp":"x","nbf":-1}`, `null`} {
+	for _, claims := range []string{`{"exp":4102444800}`, `{"exp":4102444800,"perm":["kick"]}`, `{"exp":4102444800,"sub":"ü","turn":{"allocations":2,"bandwidth":10000}}`, `{"exp":1e400}`, `{"exp":"x","nbf":-1}`, `null`} {
 		for _, header := range []string{`{"alg":"HS256"}`, `{"alg":"EdDSA","kid":"a"}`, `{"alg":"none"}`, `{"alg":1}`} {
 			f.Add(header, claims, "")
 		}
@@ -206,7 +206,9 @@ func FuzzToken(f *testing.F) {
 			t.Fatal(err)
 		}
 		g, denied := access.CheckBearer(request(remote, "turn.example"), text+"."+b64(mac))
-		if denied == nil && (!json.Valid([]byte(claims)) || g.Rights&^allRights != 0 || g.RelayTTL < 0 || g.RelayTTL > maxTokenTTL || !isName(g.Room, "._~-")) {
+		if denied == nil && (!json.Valid([]byte(claims)) || g.Rights&^allRights != 0 || g.RelayTTL < 0 || g.RelayTTL > maxTokenTTL || !isName(g.Room, "._~-") ||
+			(g.Quota.Of == "") != (g.Quota.Allocations == 0 && g.Quota.Bandwidth == 0) || !isName(g.Quota.Of, "._~@-") ||
+			g.Quota.Allocations != 0 && !isAllocations(g.Quota.Allocations) || g.Quota.Bandwidth != 0 && !isBandwidth(g.Quota.Bandwidth)) {
 			t.Fatalf("granted %+v for %q", g, claims)
 		}
 	})

@@ -21,6 +21,7 @@ type Relay struct {
 	PacketsIn  uint64         `json:"packetsIn"`
 	PacketsOut uint64         `json:"packetsOut"`
 	Age        int64          `json:"age"` // seconds
+	Quota      *Quota         `json:"quota,omitempty"`
 }
 
 // Operation is what the operator's endpoints show and do. Nil functions leave

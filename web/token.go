@@ -20,6 +20,11 @@ type Token struct {
 	Rights   Rights        // what its holder may do; 0 = join and relay
 	TTL      time.Duration // how long it is good, a second or more
 	RelayTTL time.Duration // how long its TURN credentials last; 0 = as long as the server's, which is the most
+
+	// TURN allocations at once, and bits a second of them all together in each
+	// direction; 0 = as the server lets a user have.
+	Allocations int
+	Bandwidth   int64
 }
 
 // claims are a token's content beside the registered ones. A token without perm
@@ -29,10 +34,6 @@ type claims struct {
 	Perm *[]string   `json:"perm,omitempty"`
 	Turn *turnClaims `json:"turn,omitempty"`
 	jwt.RegisteredClaims
-}
-
-type turnClaims struct {
-	TTL int64 `json:"ttl,omitempty"` // seconds
 }
 
 // Sign returns the token, signed by HS256 with key, from now until now+TTL. It
@@ -49,6 +50,10 @@ func (t Token) Sign(key string, now time.Time) (string, error) {
 		return "", fmt.Errorf("subject %.80q: use at most 64 of A-Z a-z 0-9 . _ ~ @ -", t.Subject)
 	case t.RelayTTL != 0 && t.RelayTTL < minTTL:
 		return "", fmt.Errorf("lifetime of TURN credentials %v: must be %v at least", t.RelayTTL, minTTL)
+	case t.Allocations != 0 && !isAllocations(t.Allocations):
+		return "", fmt.Errorf("quota of %d allocations: use 1 to %d", t.Allocations, maxAllocations)
+	case t.Bandwidth != 0 && !isBandwidth(t.Bandwidth):
+		return "", fmt.Errorf("quota of %d bits a second: use %d to %d", t.Bandwidth, minBandwidth, maxBandwidth)
 	}
 	c := claims{Room: t.Room, RegisteredClaims: jwt.RegisteredClaims{
 		Subject:   t.Subject,
@@ -59,8 +64,14 @@ func (t Token) Sign(key string, now time.Time) (string, error) {
 		names := t.Rights.Names()
 		c.Perm = &names
 	}
-	if t.RelayTTL != 0 {
+	if t.RelayTTL != 0 || t.Allocations != 0 || t.Bandwidth != 0 {
 		c.Turn = &turnClaims{TTL: int64(t.RelayTTL / time.Second)}
+	}
+	if t.Allocations != 0 {
+		c.Turn.Allocations = &t.Allocations
+	}
+	if t.Bandwidth != 0 {
+		c.Turn.Bandwidth = &t.Bandwidth
 	}
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString([]byte(key))
 	if err != nil {
@@ -111,8 +122,8 @@ func parseToken(key string, keys *Keys, token string) (claims, *Error) {
 	return c, nil
 }
 
-// grant fills g with what a token says.
-func (c claims) grant(g *Grant) *Error {
+// grant fills g with what the token says, whose claims c are.
+func (c claims) grant(g *Grant, token string) *Error {
 	g.Rights = callerRights
 	if c.Perm != nil {
 		rights, err := rightsOf(*c.Perm)
@@ -122,10 +133,12 @@ func (c claims) grant(g *Grant) *Error {
 		g.Rights = rights
 	}
 	if c.Turn != nil {
-		if c.Turn.TTL < 0 || c.Turn.TTL > int64(maxTokenTTL/time.Second) {
-			return errTokenInvalid("its turn.ttl is no number of seconds up to 30 days")
+		if err := c.Turn.grant(g); err != nil {
+			return err
 		}
-		g.RelayTTL = time.Duration(c.Turn.TTL) * time.Second
+	}
+	if g.Quota != (Quota{}) {
+		g.Quota.Of = c.holder(token)
 	}
 	if !isName(c.Room, "._~-") {
 		return errTokenInvalid("its room is no room name")

@@ -35,9 +35,9 @@ type Config struct {
 	// Access decides who gets credentials; nil serves local clients.
 	Access *Access
 	// ICE issues credentials for a label ([A-Za-z0-9._~@-]{0,64}) that are
-	// valid for ttl. An *Error it returns is sent as it is, another one is
-	// logged. nil: there are none to be had.
-	ICE func(label string, ttl time.Duration) (Session, error)
+	// valid for ttl and held to a quota, unless it is zero. An *Error it returns
+	// is sent as it is, another one is logged. nil: there are none to be had.
+	ICE func(label string, ttl time.Duration, quota Quota) (Session, error)
 	// TTL is the default and the maximum of /v1/ice?ttl=; 0 means 12 hours.
 	TTL time.Duration
 	// Status returns the facts for the landing page; nil: none.
@@ -93,7 +93,7 @@ func (s *server) defaults() {
 		s.Access = &Access{}
 	}
 	if s.ICE == nil {
-		s.ICE = func(string, time.Duration) (Session, error) {
+		s.ICE = func(string, time.Duration, Quota) (Session, error) {
 			return Session{}, &Error{Status: 503, Code: "no_relay", Message: "this server issues no credentials",
 				Hint: "Start it with `turnkey serve`."}
 		}

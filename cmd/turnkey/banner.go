@@ -66,7 +66,7 @@ func (s *server) off() []web.Off {
 
 // announce prints what the server is and how to use it.
 func (s *server) announce(w io.Writer, asJSON bool) error {
-	ice, err := iceSession(s.secrets.Load(), s.cfg, s.around.host(), "snippet", s.cfg.CredentialTTL)
+	ice, err := iceSession(s.secrets.Load(), s.cfg, s.around.host(), "snippet", s.cfg.CredentialTTL, web.Quota{})
 	if err != nil {
 		return err
 	}

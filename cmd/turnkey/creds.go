@@ -79,7 +79,7 @@ func (c *call) session(cfg configs.Config, label string, ttl time.Duration) (web
 	if err != nil {
 		return s, err
 	}
-	return iceSession(secrets, cfg, net.host(), label, ttl)
+	return iceSession(secrets, cfg, net.host(), label, ttl, web.Quota{})
 }
 
 // token prints a token that a client can show instead of the API key.
@@ -87,6 +87,8 @@ func token(c *call) error {
 	var asJSON bool
 	var room, subject, perm string
 	var relayTTL time.Duration
+	var allocations int
+	var bandwidth int64
 	ttl := time.Hour
 	_, err := c.flags("token", 0, func(f *flag.FlagSet) {
 		f.StringVar(&room, "room", "", "the only room it is good for; default every room")
@@ -94,6 +96,8 @@ func token(c *call) error {
 		f.DurationVar(&ttl, "ttl", ttl, "how long it is good")
 		f.StringVar(&perm, "perm", "", "what its holder may do, some of join,relay,list,kick,tell; default join,relay")
 		f.DurationVar(&relayTTL, "relay-ttl", 0, "how long its TURN credentials last; default and longest is TURNKEY_CREDENTIAL_TTL")
+		f.IntVar(&allocations, "allocations", 0, "most TURN allocations at once of all who use it; default and most is TURNKEY_MAX_ALLOCATIONS_PER_USER")
+		f.Int64Var(&bandwidth, "bandwidth", 0, "most that they relay together, in bits a second in each direction; default and most is TURNKEY_BANDWIDTH_PER_USER")
 		jsonFlag(f, &asJSON)
 	})
 	if err != nil {
@@ -117,7 +121,7 @@ func token(c *call) error {
 	}
 	if len(key.values) > 0 {
 		t.ExpiresAt = time.Now().Add(ttl).UTC().Truncate(time.Second)
-		want := web.Token{Room: room, Subject: subject, Rights: rights, TTL: ttl, RelayTTL: relayTTL}
+		want := web.Token{Room: room, Subject: subject, Rights: rights, TTL: ttl, RelayTTL: relayTTL, Allocations: allocations, Bandwidth: bandwidth}
 		if t.Token, err = want.Sign(key.values[0], time.Now()); err != nil {
 			return usageError{err}
 		}
@@ -126,6 +130,12 @@ func token(c *call) error {
 		q := url.Values{"room": {room}, "subject": {subject}, "perm": {perm}, "ttl": {strconv.Itoa(int(ttl / time.Second))}}
 		if relayTTL != 0 {
 			q.Set("relayTTL", strconv.Itoa(int(relayTTL/time.Second)))
+		}
+		if allocations != 0 {
+			q.Set("allocations", strconv.Itoa(allocations))
+		}
+		if bandwidth != 0 {
+			q.Set("bandwidth", strconv.FormatInt(bandwidth, 10))
 		}
 		if err := c.ask(cfg, http.MethodPost, "/v1/token", q, &t); err != nil {
 			return err

@@ -13,9 +13,9 @@ import (
 // iceSession is what /v1/ice answers and `turnkey creds` prints: the URLs in the
 // order in which clients should try them. A client that takes only the first
 // TURN URL gets UDP. DTLS is not among them: no browser knows it for TURN.
-func iceSession(secrets *cred.Secrets, cfg configs.Config, host, label string, ttl time.Duration) (web.Session, error) {
+func iceSession(secrets *cred.Secrets, cfg configs.Config, host, label string, ttl time.Duration, quota web.Quota) (web.Session, error) {
 	expires := time.Now().Add(ttl).UTC().Truncate(time.Second)
-	username, password, err := secrets.Issue(label, expires)
+	username, password, err := secrets.IssueWithin(cred.Quota(quota), label, expires)
 	if err != nil {
 		return web.Session{}, err
 	}

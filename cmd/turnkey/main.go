@@ -60,7 +60,7 @@ func commands() []command {
 	return []command{
 		{"serve", "[-check] [-json]", "run the server", serve, ""},
 		{"creds", "[-ttl DURATION] [-json] [LABEL]", "print ICE servers with a fresh credential", creds, ""},
-		{"token", "[-room ROOM] [-subject NAME] [-perm RIGHTS] [-ttl DURATION] [-relay-ttl DURATION] [-json]", "print a token that stands in for the API key", token, ""},
+		{"token", "[-room ROOM] [-subject NAME] [-perm RIGHTS] [-ttl DURATION] [-relay-ttl DURATION] [-allocations N] [-bandwidth BITS] [-json]", "print a token that stands in for the API key", token, ""},
 		{"nattest", "[FLAGS] HOST [HOST2]", "say whether this network needs a relay, and why", natTest, natTestHelp},
 		{"check", "[-key KEY] [-quick] [-json] [HOST]", "say whether a server, or the one here, does what it advertises", check, checkHelp},
 		{"config", "[-json]", "list every setting with its value and meaning", config, ""},

@@ -32,6 +32,9 @@ func (s *server) sessions() []web.Relay {
 			BytesIn: v.BytesIn, BytesOut: v.BytesOut, PacketsIn: v.PacketsIn, PacketsOut: v.PacketsOut,
 			Age: int64(time.Since(v.Created) / time.Second),
 		}
+		if v.Quota.Of != "" {
+			relays[i].Quota = (*web.Quota)(&v.Quota)
+		}
 	}
 	return relays
 }

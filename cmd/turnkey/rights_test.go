@@ -103,6 +103,79 @@ func TestRightsOfTokens(t *testing.T) {
 	}
 }
 
+// A quota holds for all the credentials of a token, wherever they come from, at every
+// server that shares the secret.
+func TestQuotaOfATokenHoldsAtTURN(t *testing.T) {
+	const secret = "a-secret-that-two-servers-share"
+	s, other := newPlain(t), newPlain(t)
+	for _, one := range []*secured{s, other} {
+		one.environ["TURNKEY_AUTH"], one.environ["TURNKEY_SECRET"] = "key", secret
+		one.serve(t)
+	}
+	token := signedFor(t, web.Token{Allocations: 2, Bandwidth: 5_000_000})
+	login := func(servers []web.ICEServer) (string, string) {
+		t.Helper()
+		for _, v := range servers {
+			if v.Username != "" {
+				return v.Username, v.Credential
+			}
+		}
+		t.Fatalf("got %+v, want a TURN server", servers)
+		return "", ""
+	}
+	issued := func(label string) (string, string) {
+		t.Helper()
+		var got web.Session
+		status, body := s.ask(t, "GET", "/v1/ice?label="+label, token)
+		if err := json.Unmarshal([]byte(body), &got); err != nil {
+			t.Fatalf("got %d %s, %v", status, body, err)
+		}
+		return login(got.ICEServers)
+	}
+	username, password := issued("anna")
+	_, welcome, _ := s.enter(t, "demo", token)
+	var servers []web.ICEServer
+	if err := json.Unmarshal(welcome.ICEServers, &servers); err != nil {
+		t.Fatal(err)
+	}
+	peer, peerPassword := login(servers)
+	for _, name := range []string{username, peer} {
+		if _, quota, _ := strings.Cut(name, "=quota-"); !strings.HasPrefix(quota, "2-5000000-~") {
+			t.Errorf("the username %q does not say the quota", name)
+		}
+	}
+	if _, err := s.relay(t, username, password); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.relay(t, peer, peerPassword); err != nil {
+		t.Fatal(err)
+	}
+	list := s.live(t)
+	if len(list) != 2 || list[0].Quota == nil || list[1].Quota == nil || *list[0].Quota != *list[1].Quota || list[0].Quota.Allocations != 2 ||
+		list[0].Quota.Bandwidth != 5_000_000 || list[0].User != "anna" || list[1].User != welcome.Peer {
+		t.Errorf("got %+v, want both with one quota", list)
+	}
+	var nat struct{ TURN []web.ICEServer }
+	if status, body := s.ask(t, "POST", "/v1/nat", token); json.Unmarshal([]byte(body), &nat) != nil || status != 200 {
+		t.Fatalf("got %d %s", status, body)
+	}
+	tester, testerPassword := login(nat.TURN)
+	third, thirdPassword := issued("carl")
+	for name, password := range map[string]string{tester: testerPassword, third: thirdPassword, username: password} {
+		if _, err := s.relay(t, name, password); err == nil || !strings.Contains(err.Error(), "486") {
+			t.Errorf("%s: got %v, want 486", name, err)
+		}
+	}
+	if text := s.stderr.String(); !strings.Contains(text, "token's quota: its turn.allocations") {
+		t.Error("the log does not say that it was the token's quota")
+	}
+	for i, want := range []string{"", "", "486"} {
+		if _, err := other.relay(t, third, thirdPassword); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("at the other server, allocation %d: got %v, want %q", i+1, err, want)
+		}
+	}
+}
+
 // The NAT test of a page gives TURN credentials, so it takes the right to have some.
 func TestNATTestTakesTheRightToRelay(t *testing.T) {
 	s := newPlain(t)

@@ -192,8 +192,8 @@ func (s *server) prepare() (err error) {
 	return nil
 }
 
-func (s *server) ice(label string, ttl time.Duration) (web.Session, error) {
-	return iceSession(s.secrets.Load(), s.cfg, s.around.host(), label, ttl)
+func (s *server) ice(label string, ttl time.Duration, quota web.Quota) (web.Session, error) {
+	return iceSession(s.secrets.Load(), s.cfg, s.around.host(), label, ttl, quota)
 }
 
 func (s *server) handler() http.Handler {

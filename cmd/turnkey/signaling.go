@@ -45,7 +45,7 @@ func (s *server) issuer(g web.Grant) func(label string) (json.RawMessage, time.T
 		ttl = min(ttl, g.RelayTTL)
 	}
 	return func(label string) (json.RawMessage, time.Time, error) {
-		ice, err := s.ice(label, ttl)
+		ice, err := s.ice(label, ttl, g.Quota)
 		if err != nil {
 			return nil, time.Time{}, err
 		}

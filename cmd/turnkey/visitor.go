@@ -19,32 +19,36 @@ import (
 // credentials may begin one.
 func (s *server) newVisitor() *visitor.Server {
 	return visitor.New(visitor.Config{
-		Admit: func(r *http.Request) (netip.Addr, http.Handler) {
+		Admit: func(r *http.Request) (visitor.Guest, http.Handler) {
 			grant, err := s.access.Check(r)
 			if err == nil { // it gives TURN credentials
 				err = grant.May(web.RightRelay, "")
 			}
 			if err != nil {
-				return netip.Addr{}, err
+				return visitor.Guest{}, err
 			}
-			return grant.Client, nil
+			return s.guest(grant), nil
 		},
 		Refuse: func(w http.ResponseWriter, r *http.Request, e visitor.Error) {
 			(&web.Error{Status: e.Status, Code: e.Code, Message: e.Message, Hint: e.Hint, RetryAfter: e.RetryAfter}).ServeHTTP(w, r)
-		},
-		Issue: func(label string, ttl time.Duration) ([]visitor.ICEServer, error) {
-			session, err := s.ice(label, ttl)
-			list := make([]visitor.ICEServer, len(session.ICEServers))
-			for i, v := range session.ICEServers {
-				list[i] = visitor.ICEServer(v)
-			}
-			return list, err
 		},
 		Revoke:    func(label string) { s.turn.EndUser(label) },
 		Endpoints: s.visitorEndpoints,
 		Listen:    s.listenForVisitor,
 		Log:       s.log,
 	})
+}
+
+// guest is whom a test is for, with credentials within what was granted.
+func (s *server) guest(grant web.Grant) visitor.Guest {
+	return visitor.Guest{Client: grant.Client, Issue: func(label string, ttl time.Duration) ([]visitor.ICEServer, error) {
+		session, err := s.ice(label, ttl, grant.Quota)
+		list := make([]visitor.ICEServer, len(session.ICEServers))
+		for i, v := range session.ICEServers {
+			list[i] = visitor.ICEServer(v)
+		}
+		return list, err
+	}}
 }
 
 // heard tells the visitor's tests what comes to a socket.

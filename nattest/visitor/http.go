@@ -19,20 +19,20 @@ var families = [2]string{"v4", "v6"}
 
 // begin answers POST /v1/nat.
 func (s *Server) begin(w http.ResponseWriter, r *http.Request) {
-	client, refused := s.Admit(r)
+	guest, refused := s.Admit(r)
 	if refused != nil {
 		refused.ServeHTTP(w, r)
 		return
 	}
-	v, e := s.open(client, r.Host)
+	v, e := s.open(guest.Client, r.Host)
 	if e != nil {
 		s.Refuse(w, r, *e)
 		return
 	}
-	turn, err := s.Issue(v.label, sessionLife)
+	turn, err := guest.Issue(v.label, sessionLife)
 	var filtering []ICEServer
 	if err == nil {
-		filtering, err = s.Issue(v.label+filteringLabel, sessionLife)
+		filtering, err = guest.Issue(v.label+filteringLabel, sessionLife)
 	}
 	if err != nil {
 		s.forget(v)

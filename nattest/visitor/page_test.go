@@ -44,6 +44,10 @@ var (
 	browser = netip.MustParseAddrPort("198.51.100.7:40000")
 )
 
+func issue(label string, _ time.Duration) ([]ICEServer, error) {
+	return []ICEServer{{URLs: []string{"stun:x"}}, {URLs: []string{"turn:x?transport=udp", "turn:x?transport=tcp", "turns:x"}, Username: "1:" + label, Credential: "p"}}, nil
+}
+
 func newLab(t testing.TB, addresses ...netip.Addr) *lab {
 	l := &lab{t: t, live: map[netip.Addr]*fakeConn{}, page: credentials{"abcd", "abcdefghijklmnopqrstuv"}}
 	l.pass = func(netip.AddrPort) bool { return true }
@@ -59,14 +63,11 @@ func newLab(t testing.TB, addresses ...netip.Addr) *lab {
 		}
 	}
 	l.Server = New(Config{
-		Admit: func(r *http.Request) (netip.Addr, http.Handler) {
+		Admit: func(r *http.Request) (Guest, http.Handler) {
 			a, _ := netip.ParseAddrPort(r.RemoteAddr)
-			return a.Addr(), nil
+			return Guest{a.Addr(), issue}, nil
 		},
 		Refuse: func(w http.ResponseWriter, _ *http.Request, e Error) { http.Error(w, e.Code, e.Status) },
-		Issue: func(label string, ttl time.Duration) ([]ICEServer, error) {
-			return []ICEServer{{URLs: []string{"stun:x"}}, {URLs: []string{"turn:x?transport=udp", "turn:x?transport=tcp", "turns:x"}, Username: "1:" + label, Credential: "p"}}, nil
-		},
 		Revoke: func(label string) {
 			l.mu.Lock()
 			defer l.mu.Unlock()

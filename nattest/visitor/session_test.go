@@ -35,7 +35,7 @@ func TestTestsAreBounded(t *testing.T) {
 		l := newLab(t, s1, s2)
 		defer l.Close()
 		client := browser.Addr()
-		l.Admit = func(*http.Request) (netip.Addr, http.Handler) { return client, nil }
+		l.Admit = func(*http.Request) (Guest, http.Handler) { return Guest{client, issue}, nil }
 		for range maxPerNetwork {
 			if code := l.post("/v1/nat", nil, nil); code != 200 {
 				t.Fatalf("got %d", code)
@@ -65,7 +65,7 @@ func TestFilteringTestsAtOnceAreBounded(t *testing.T) {
 		defer l.Close()
 		l.mute = true
 		client := browser.Addr()
-		l.Admit = func(*http.Request) (netip.Addr, http.Handler) { return client, nil }
+		l.Admit = func(*http.Request) (Guest, http.Handler) { return Guest{client, issue}, nil }
 		for i := range maxRuns {
 			client = netip.AddrFrom4([4]byte{10, 0, 0, byte(i)})
 			l.start()

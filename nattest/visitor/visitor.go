@@ -37,13 +37,11 @@ import (
 
 // Config is what New needs. Functions must be safe for concurrent use.
 type Config struct {
-	// Admit decides whether a request may begin a test, and returns its client's
-	// address. A handler that it returns answers the request instead.
-	Admit func(*http.Request) (client netip.Addr, refused http.Handler)
+	// Admit decides whether a request may begin a test, and for whom. A handler
+	// that it returns answers the request instead.
+	Admit func(*http.Request) (guest Guest, refused http.Handler)
 	// Refuse answers a request with an error.
 	Refuse func(w http.ResponseWriter, r *http.Request, e Error)
-	// Issue makes the ICE servers for a label ([A-Za-z0-9-]{1,40}), good for ttl.
-	Issue func(label string, ttl time.Duration) ([]ICEServer, error)
 	// Revoke ends the TURN sessions of a label: its test is over.
 	Revoke func(label string)
 	// Endpoints returns the STUN endpoints that pages are told of, those of one
@@ -54,6 +52,13 @@ type Config struct {
 	Listen func(netip.Addr) (net.PacketConn, error)
 	// Log gets what the operator must know; nil discards it.
 	Log *slog.Logger
+}
+
+// Guest is whom a test is for.
+type Guest struct {
+	Client netip.Addr // as HTTP saw it; invalid: not known
+	// Issue makes the ICE servers for a label ([A-Za-z0-9_-]{1,40}), good for ttl.
+	Issue func(label string, ttl time.Duration) ([]ICEServer, error)
 }
 
 // Endpoint is one UDP address and port of the server that answers Binding.
