@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"container/list"
 	"slices"
 	"strings"
 	"sync"
@@ -10,8 +11,8 @@ import (
 // Bounds of a book.
 const (
 	keep     = 10 * time.Minute // what is known of a peer after it left
-	sweep    = time.Minute      // between two times of forgetting
 	mostLeft = 32               // peers of a room that have left
+	lookEach = time.Second      // between two looks at a pair that says it has failed
 )
 
 // Book keeps what was seen of peers that are in a room, or were lately. It is
@@ -22,8 +23,8 @@ type Book struct {
 	mu    sync.Mutex
 	rooms map[string]*room
 	peers map[string]*entry // by id, which is the label of TURN credentials, too
+	left  list.List         // of *entry, those that have left, the first in front
 	pairs int
-	swept time.Time
 }
 
 type room struct {
@@ -35,11 +36,13 @@ type room struct {
 type entry struct {
 	Peer
 	room *room
+	left *list.Element // nil: it is in the room
 }
 
 type pair struct {
 	sides   [2]Side // as in the key, which is in order
 	watched bool
+	looked  time.Time // See has said that it has failed
 	told    bool
 }
 
@@ -51,7 +54,7 @@ func NewBook(peers int) *Book {
 
 // See takes note of an event. It reports whether this is the moment from which a
 // connection is awaited, which is once for each pair, and whether the event says
-// that the connection has failed.
+// that the connection has failed, which is worth a look once a second for each pair.
 func (b *Book) See(e Event, now time.Time) (begun, failed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -74,7 +77,11 @@ func (b *Book) See(e Event, now time.Time) (begun, failed bool) {
 	side.see(e, now)
 	begun = e.What == Offered && !p.watched
 	p.watched = p.watched || begun
-	return begun, e.What == Reported && e.Report.State == "failed" && !p.told
+	failed = e.What == Reported && e.Report.State == "failed" && !p.told && now.Sub(p.looked) >= lookEach
+	if failed {
+		p.looked = now
+	}
+	return begun, failed
 }
 
 // Tell reports whether nobody was told of this pair yet, and takes note that
@@ -183,9 +190,7 @@ func key(a, b string) (k [2]string, at int) {
 }
 
 func (b *Book) join(e Event, now time.Time) {
-	if now.Sub(b.swept) >= sweep {
-		b.forget(now)
-	}
+	b.forget(now)
 	if len(b.peers) >= b.most || b.peers[e.Peer] != nil {
 		return
 	}
@@ -194,7 +199,7 @@ func (b *Book) join(e Event, now time.Time) {
 		r = &room{name: strings.Clone(e.Room), pairs: map[[2]string]*pair{}}
 		b.rooms[r.name] = r
 	}
-	p := &entry{Peer{ID: e.Peer, Address: e.Address.Unmap(), Joined: now, TURN: e.TURN}, r}
+	p := &entry{Peer: Peer{ID: e.Peer, Address: e.Address.Unmap(), Joined: now, TURN: e.TURN}, room: r}
 	r.peers = append(r.peers, p)
 	b.peers[p.ID] = p
 	left := 0
@@ -215,8 +220,8 @@ func (b *Book) presence(e Event, now time.Time) {
 		return
 	}
 	p.Away = e.What == Away
-	if e.What == Left {
-		p.Gone = now
+	if e.What == Left && p.left == nil {
+		p.Gone, p.left = now, b.left.PushBack(p)
 	}
 	if e.What == Back {
 		p.Address = e.Address.Unmap()
@@ -243,17 +248,16 @@ func (b *Book) side(e Event) (*pair, *Side) {
 	return known, &known.sides[at]
 }
 
-// forget drops who left long ago.
+// forget drops who left long ago. Who is still in a room costs it nothing.
 func (b *Book) forget(now time.Time) {
-	b.swept = now
-	for _, p := range b.peers {
-		if !p.Gone.IsZero() && now.Sub(p.Gone) >= keep {
-			b.remove(p)
-		}
+	for e := b.left.Front(); e != nil && now.Sub(e.Value.(*entry).Gone) >= keep; e = b.left.Front() {
+		b.remove(e.Value.(*entry))
 	}
 }
 
+// remove drops a peer that has left.
 func (b *Book) remove(p *entry) {
+	b.left.Remove(p.left)
 	r := p.room
 	delete(b.peers, p.ID)
 	r.peers = slices.DeleteFunc(r.peers, func(q *entry) bool { return q == p })

@@ -190,3 +190,54 @@ func TestBookForgets(t *testing.T) {
 		t.Error("a full book does not forget when somebody joins")
 	}
 }
+
+// However often a page says so, a pair that has failed is worth a look once a second.
+func TestFailureIsWorthALookOnceASecond(t *testing.T) {
+	bk := NewBook(8)
+	joined(bk, "demo", "p_a", "p_b", "p_c")
+	failed := func(from, to string, at time.Time) bool {
+		_, failed := bk.See(Event{What: Reported, Room: "demo", Peer: from, To: to, Report: Report{State: "failed"}}, at)
+		return failed
+	}
+	looks := 0
+	for i := range 300 { // for ten seconds
+		for _, pair := range [][2]string{{"p_a", "p_b"}, {"p_b", "p_a"}} {
+			if failed(pair[0], pair[1], after(0).Add(time.Duration(i)*time.Second/30)) {
+				looks++
+			}
+		}
+	}
+	if looks != 10 {
+		t.Errorf("got %d looks in ten seconds, want 10", looks)
+	}
+	if !failed("p_a", "p_c", after(9)) {
+		t.Error("another pair has to wait, too")
+	}
+	if bk.Tell("demo", "p_a", "p_b"); failed("p_a", "p_b", after(20)) {
+		t.Error("a pair is looked at after it was told of")
+	}
+}
+
+// What is asked of one room, and who joins, waits for no look at all the others.
+func TestOtherRoomsCostNothing(t *testing.T) {
+	cost := func(others int) time.Duration {
+		bk := NewBook(others + 8)
+		for i := range others {
+			bk.See(Event{What: Joined, Room: fmt.Sprint("r", i/8), Peer: fmt.Sprint("o_", i)}, now)
+		}
+		joined(bk, "demo", "p_a", "p_b")
+		best := time.Hour
+		for range 20 {
+			begin := time.Now()
+			for range 10 {
+				bk.Room("demo", after(3600))
+				bk.See(Event{What: Joined, Room: "demo", Peer: "p_a"}, after(3600))
+			}
+			best = min(best, time.Since(begin))
+		}
+		return best
+	}
+	if alone, among := cost(0), cost(1<<15); among > 30*alone+time.Millisecond {
+		t.Errorf("ten questions and joins take %v among 32768 peers, and %v alone", among, alone)
+	}
+}

@@ -149,6 +149,12 @@ nothing_wrong: nothing wrong was seen between p_anna and p_bob`},
 	}, StageChecking, `
 turn_refused: this server refused an Allocate with the name of p_bob, over udp: 486, too many > close RTCPeerConnections that are no longer used; the limits are TURNKEY_MAX_ALLOCATIONS, TURNKEY_MAX_ALLOCATIONS_PER_USER and TURNKEY_MAX_ALLOCATIONS_PER_IP`},
 
+	{"quota of the token", func(p *Pair) {
+		noRelay(p, b)
+		p.Peers[b].Refused = []Refusal{{At: after(3), Transport: "udp", Method: "Allocate", Code: 486, Reason: "the token's quota: its turn.allocations lets all of its credentials together have 2"}}
+	}, StageChecking, `
+turn_refused: this server refused an Allocate with the name of p_bob, over udp: 486, the token's quota: its turn.allocations lets all of its credentials together have 2 > its token has a quota: close RTCPeerConnections that are no longer used, or make a token with more turn.allocations; a browser makes one for each TURN URL of each connection`},
+
 	{"no Allocate", func(p *Pair) { noRelay(p, a) }, StageChecking, `
 turn_unused: no Allocate with a credential of p_anna came to this server > does its RTCPeerConnection have the iceServers of the welcome message? If so, its network lets neither UDP nor TCP to TURNKEY_PORT pass`},
 

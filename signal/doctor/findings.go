@@ -122,6 +122,9 @@ func hintOf(r Refusal) string {
 		return "TURNKEY_REALM was changed, or the credential is for another server"
 	case r.Code == 401:
 		return "the credential was made with a secret that this server does not have, or was changed on its way: who makes credentials needs the server's TURNKEY_SECRET"
+	case r.Code == 486 && strings.Contains(r.Reason, "turn.allocations"):
+		return "its token has a quota: close RTCPeerConnections that are no longer used, or make a token with more turn.allocations; " +
+			"a browser makes one for each TURN URL of each connection"
 	case r.Code == 486 || r.Code == 508:
 		return "close RTCPeerConnections that are no longer used; the limits are TURNKEY_MAX_ALLOCATIONS, TURNKEY_MAX_ALLOCATIONS_PER_USER and TURNKEY_MAX_ALLOCATIONS_PER_IP"
 	case r.Code == 440:
