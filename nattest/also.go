@@ -33,7 +33,7 @@ func parseAlso(s string) (alsoAt, error) {
 	if strings.HasPrefix(s, "stun:") {
 		u, err := stun.ParseURI(s)
 		if err != nil || !validHost(u.Host) || u.Port < 1 || u.Port > 65535 {
-			return alsoAt{}, &Error{Usage: true, Reason: "STUN server \"" + clean(s) + "\" is not a stun: URI", Hint: "use stun:HOST or stun:HOST:PORT"}
+			return alsoAt{}, &Error{Usage: true, Reason: "STUN server \"" + Clean(s) + "\" is not a stun: URI", Hint: "use stun:HOST or stun:HOST:PORT"}
 		}
 		return alsoAt{host: u.Host, ports: []uint16{uint16(u.Port)}}, nil
 	}

@@ -129,7 +129,7 @@ func examine(chain []*x509.Certificate, host string, roots *x509.CertPool, now t
 		within = leaf.NotBefore.Add(time.Second)
 	}
 	if leaf.VerifyHostname(host) != nil {
-		fault("get one for "+clean(host)+", or use the name that it is for (TURNKEY_HOST)", "it is for %s, not for %s", names(leaf), clean(host))
+		fault("get one for "+Clean(host)+", or use the name that it is for (TURNKEY_HOST)", "it is for %s, not for %s", names(leaf), Clean(host))
 	}
 	pool := x509.NewCertPool()
 	for _, cert := range chain[1:] {
@@ -156,7 +156,7 @@ func examine(chain []*x509.Certificate, host string, roots *x509.CertPool, now t
 func chainFault(chain []*x509.Certificate, err error) (hint, reason string) {
 	var unknown x509.UnknownAuthorityError
 	last := chain[len(chain)-1]
-	issuer := clean(last.Issuer.String())
+	issuer := Clean(last.Issuer.String())
 	switch selfSigned := bytes.Equal(last.RawIssuer, last.RawSubject); {
 	case !errors.As(err, &unknown):
 		return "serve the chain that your authority gives out (fullchain.pem)", "its chain is not valid: " + plain(err)
@@ -178,7 +178,7 @@ func names(leaf *x509.Certificate) string {
 	if len(list) == 0 {
 		return "no name"
 	}
-	return clean(strings.Join(list[:min(len(list), 3)], ", "))
+	return Clean(strings.Join(list[:min(len(list), 3)], ", "))
 }
 
 // hintCertificate is the fix of a TLS handshake that failed.

@@ -76,7 +76,7 @@ func (c *Config) checkHTTP(ctx context.Context, t target, f facts) []Item {
 	case err != nil:
 		health.State, health.Reason = "failed", plain(err)
 	case resp.StatusCode != http.StatusOK:
-		health.State, health.Reason = "failed", "HTTP "+clean(resp.Status)
+		health.State, health.Reason = "failed", "HTTP "+Clean(resp.Status)
 		health.Hint = "the server is starting, or could not bind all its sockets: see its log"
 	}
 	ice := Item{Name: "ice", Target: f.base + "/v1/ice", State: "ok"}

@@ -26,6 +26,24 @@ func (b behaviors) names() []string {
 	return out
 }
 
+// named is the set of the behaviors with these names; none is any.
+func named(names []string) (b behaviors) {
+	for _, n := range names {
+		switch n {
+		case EndpointIndependent:
+			b |= eim
+		case AddressDependent:
+			b |= adm
+		case AddressAndPortDependent:
+			b |= apdm
+		}
+	}
+	if b == 0 {
+		return anyBehavior
+	}
+	return b
+}
+
 func (b behaviors) single() bool { return bits.OnesCount8(uint8(b)) == 1 }
 
 // possible is what one socket's answers allow (RFC 5780 section 4.3). Only

@@ -52,7 +52,7 @@ func (d *dialog) answer(req *stun.Message, raw []byte) (*stun.Message, reply, bo
 		var r reply
 		var code stun.ErrorCodeAttribute
 		if code.GetFrom(m) == nil {
-			r.code, r.phrase = int(code.Code), clean(string(code.Reason))
+			r.code, r.phrase = int(code.Code), Clean(string(code.Reason))
 		}
 		r.challenge = d.challenged(req, m, r.code)
 		return m, r, true

@@ -48,7 +48,7 @@ func parseICE(status int, body []byte) ([]turnURL, string, error) {
 		if err != nil || doc.Error == nil {
 			return nil, "", fmt.Errorf("answers HTTP %d, not as a turnkey server does", status)
 		}
-		return nil, clean(doc.Error.Message), nil
+		return nil, Clean(doc.Error.Message), nil
 	}
 	if err != nil || doc.ICEServers == nil {
 		return nil, "", fmt.Errorf("answers without iceServers")

@@ -24,7 +24,7 @@ func hint(f *fault, u turnURL, facts *facts, now time.Time) string {
 		}
 		return fmt.Sprintf("open %s port %d in the server's firewall and its cloud's", proto, u.Port)
 	case "tls":
-		return hintCertificate(f.err, clean(u.Host))
+		return hintCertificate(f.err, Clean(u.Host))
 	case "challenge", "allocate":
 		return hintAllocate(f, u, facts, now)
 	case "permission", "channel":

@@ -5,6 +5,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"turnkey/nattest/around"
 )
 
 const (
@@ -59,6 +61,16 @@ func (l lines) print(w io.Writer, title string) {
 		l = append(l[:maxLines-1:maxLines-1], fmt.Sprintf("  (%d more lines: see -json)", len(l)-maxLines+1))
 	}
 	io.WriteString(w, title+"\n"+strings.Join(l, "\n")+"\n")
+}
+
+// WriteLines writes a title and labelled lines as reports have them: 80 columns
+// wide, and at most 20 lines below the title.
+func WriteLines(w io.Writer, title string, text []around.Line) {
+	var l lines
+	for _, line := range text {
+		l.add(line.Label, line.Text)
+	}
+	l.print(w, title)
 }
 
 // section is a part of the text. Where there are too many lines, those that

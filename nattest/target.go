@@ -29,7 +29,7 @@ type base struct {
 func parseTarget(s string) (target, error) {
 	bad := func(reason string) (target, error) {
 		return target{}, &Error{
-			Usage: true, Reason: fmt.Sprintf("host %q: %s", clean(s), reason),
+			Usage: true, Reason: fmt.Sprintf("host %q: %s", Clean(s), reason),
 			Hint: "use turn.example.org, turn.example.org:8080, 203.0.113.5 or https://turn.example.org",
 		}
 	}
@@ -138,9 +138,9 @@ func (c *Config) lookup(ctx context.Context, host string) ([]netip.Addr, error) 
 	return out, nil
 }
 
-// clean makes text from outside fit to print: one line, no control characters,
+// Clean makes text from outside fit to print: one line, no control characters,
 // no more than 200 bytes.
-func clean(s string) string {
+func Clean(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || !strconv.IsPrint(r) {
 			return ' '

@@ -49,7 +49,7 @@ func plain(err error) string {
 	case errors.As(err, &header), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return "what answers there does not speak TLS"
 	case errors.As(err, &name):
-		return "its certificate is not valid for " + clean(name.Host)
+		return "its certificate is not valid for " + Clean(name.Host)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "its certificate has expired, or is not valid yet"
 	case errors.As(err, &unknown):
@@ -59,7 +59,7 @@ func plain(err error) string {
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
-	return clean(err.Error())
+	return Clean(err.Error())
 }
 
 // span is a duration as people say it.

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"turnkey/nattest"
+	"turnkey/nattest/match"
 )
 
 const matchHelp = `turnkey nattest match [-json] A.json B.json
@@ -49,7 +50,7 @@ func natMatch(c *call) error {
 	return err
 }
 
-func matchFiles(files []string) (*nattest.Pair, error) {
+func matchFiles(files []string) (*match.Prediction, error) {
 	if len(files) != 2 {
 		return nil, &nattest.Error{Usage: true, Reason: "two reports are needed", Hint: "turnkey nattest match A.json B.json"}
 	}
@@ -57,7 +58,7 @@ func matchFiles(files []string) (*nattest.Pair, error) {
 	for i, name := range files {
 		f, err := os.Open(name)
 		if err == nil {
-			reports[i], err = nattest.ReadReport(f)
+			reports[i], err = match.Read(f)
 			_ = f.Close()
 		}
 		var path *os.PathError
@@ -68,5 +69,5 @@ func matchFiles(files []string) (*nattest.Pair, error) {
 			return nil, &nattest.Error{Usage: true, Reason: fmt.Sprintf("read %s: %v", name, err), Hint: "write it with `turnkey nattest -json HOST`"}
 		}
 	}
-	return nattest.Match(reports[0], reports[1]), nil
+	return match.Predict(reports[0], reports[1]), nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"turnkey/nattest"
 	"turnkey/nattest/icecheck"
+	"turnkey/nattest/match"
 	"turnkey/signal"
 )
 
@@ -26,7 +27,7 @@ var pairCode = regexp.MustCompile(`^[A-Za-z0-9]{4,32}$`)
 // pairReport is what nattest -pair has to say.
 type pairReport struct {
 	Schema     int               `json:"schema"` // 1; members may be added to it
-	Prediction *nattest.Pair     `json:"prediction"`
+	Prediction *match.Prediction `json:"prediction"`
 	Direct     icecheck.Attempt  `json:"direct"`          // without relays
 	Relay      *icecheck.Attempt `json:"relay,omitempty"` // with them, if it took that
 	Agrees     string            `json:"agrees"`          // yes, no, or unknown where nothing was predicted
@@ -166,7 +167,7 @@ func (m *meeting) hold() (*pairReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &pairReport{Schema: 1, Prediction: nattest.Match(m.own, other)}
+	r := &pairReport{Schema: 1, Prediction: match.Predict(m.own, other)}
 	if first {
 		err = m.answer(r)
 	} else {
@@ -193,7 +194,7 @@ func (m *meeting) exchange() (*nattest.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	other, err := nattest.ReadReport(strings.NewReader(string(w.Report)))
+	other, err := match.Read(strings.NewReader(string(w.Report)))
 	if err != nil {
 		return nil, fmt.Errorf("what the other side sent is %w", err)
 	}

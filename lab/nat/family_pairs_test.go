@@ -31,8 +31,8 @@ func TestPairsBesidesTheMatrix(t *testing.T) {
 			one, other := tt.places(t, w)
 			t.Parallel()
 			a, b := probed(t, one, tt.host), probed(t, other, tt.host)
-			if p := predict(t, a, b); p.Prediction != tt.want {
-				t.Errorf("predicted %s (%s and %s, %s and %s: %s), want %s", p.Prediction, p.A.V4, p.B.V4, p.A.V6, p.B.V6, p.Reason, tt.want)
+			if p := predict(t, a, b); p.Outcome != tt.want {
+				t.Errorf("predicted %s (%s and %s, %s and %s: %s), want %s", p.Outcome, p.A.V4, p.B.V4, p.A.V6, p.B.V6, p.Reason, tt.want)
 			}
 			if got := session(t, netOf(t, one), netOf(t, other), tt.stun, patience, anyDirect, tt.types...); got != tt.reach {
 				t.Errorf("ICE had success %t, want %t", got, tt.reach)

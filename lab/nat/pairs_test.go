@@ -18,6 +18,7 @@ import (
 	"turnkey/lab/need"
 	"turnkey/lab/netns"
 	"turnkey/nattest"
+	"turnkey/nattest/match"
 )
 
 // hostNet is a host's network as pion asks for it: sockets are opened there.
@@ -97,7 +98,7 @@ func peerIn(t *testing.T, w *world, p place) *peer {
 // probed is a machine on which nattest asks host.
 func probed(t *testing.T, client *netns.Host, host string) *peer {
 	return &peer{client, sync.OnceValues(func() (*nattest.Report, error) {
-		return nattest.ReadReport(strings.NewReader(turnkey(t, client, apiKey, "nattest", "-json", host).out))
+		return match.Read(strings.NewReader(turnkey(t, client, apiKey, "nattest", "-json", host).out))
 	})}
 }
 
@@ -138,7 +139,7 @@ func TestPairsOfKernelNATs(t *testing.T) {
 							reached++
 						}
 					}
-					table.add(a.name, b.name, fmt.Sprintf("%s %d/%d", p.Prediction, reached, runs))
+					table.add(a.name, b.name, fmt.Sprintf("%s %d/%d", p.Outcome, reached, runs))
 					judge(t, p, reached, runs)
 				})
 			}
@@ -151,7 +152,7 @@ func TestPairsOfKernelNATs(t *testing.T) {
 // succeed do within a fraction of it.
 const patience = 4 * time.Second
 
-func predict(t *testing.T, a, b *peer) *nattest.Pair {
+func predict(t *testing.T, a, b *peer) *match.Prediction {
 	t.Helper()
 	var reports [2]*nattest.Report
 	for i, p := range []*peer{a, b} {
@@ -161,16 +162,16 @@ func predict(t *testing.T, a, b *peer) *nattest.Pair {
 		}
 		reports[i] = r
 	}
-	return nattest.Match(reports[0], reports[1])
+	return match.Predict(reports[0], reports[1])
 }
 
 // judge holds a prediction against the sessions that reached the other side.
 // Where one router takes strangers' packets it is a race whose packet is first,
 // so that nobody can tell; elsewhere somebody can.
-func judge(t *testing.T, p *nattest.Pair, reached, runs int) {
+func judge(t *testing.T, p *match.Prediction, reached, runs int) {
 	t.Helper()
 	right := false
-	switch p.Prediction {
+	switch p.Outcome {
 	case "direct", "likely_direct":
 		right = reached == runs
 	case "unlikely":
@@ -181,7 +182,7 @@ func judge(t *testing.T, p *nattest.Pair, reached, runs int) {
 		right = strings.Contains(t.Name(), "disturbed")
 	}
 	if !right {
-		t.Errorf("predicted %s (%s and %s: %s), yet %d of %d sessions reached the other side", p.Prediction, p.A.V4, p.B.V4, p.Reason, reached, runs)
+		t.Errorf("predicted %s (%s and %s: %s), yet %d of %d sessions reached the other side", p.Outcome, p.A.V4, p.B.V4, p.Reason, reached, runs)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/pion/transport/v4/vnet"
 
 	"turnkey/nattest"
+	"turnkey/nattest/match"
 	"turnkey/stunsrv"
 )
 
@@ -52,7 +53,7 @@ func TestPairsOfStrictNATs(t *testing.T) {
 				if got != (word == "y") {
 					t.Errorf("got %t, want %s", got, word)
 				}
-				prediction := nattest.Match(reportOf(a, "203.0.113.1"), reportOf(b, "203.0.113.2")).Prediction
+				prediction := match.Predict(reportOf(a, "203.0.113.1"), reportOf(b, "203.0.113.2")).Outcome
 				if got && prediction == "relay_needed" || !got && prediction == "direct" {
 					t.Errorf("predicted %s, yet ICE had success %t", prediction, got)
 				}

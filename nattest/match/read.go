@@ -1,4 +1,4 @@
-package nattest
+package match
 
 import (
 	"bytes"
@@ -7,19 +7,21 @@ import (
 	"fmt"
 	"io"
 	"slices"
+
+	"turnkey/nattest"
 )
 
-// maxReport bounds what ReadReport reads, in bytes.
+// maxReport bounds what Read reads, in bytes.
 const maxReport = 4 << 20
 
 // maxListed bounds the lists in it that a prediction compares with each other:
 // a run has a dozen sockets.
 const maxListed = 200
 
-// ReadReport reads a report that `turnkey nattest -json` wrote, and checks that
+// Read reads a report that `turnkey nattest -json` wrote, and checks that
 // it is one: what it says of the network is taken as it is. The error says what
 // the file is instead.
-func ReadReport(r io.Reader) (*Report, error) {
+func Read(r io.Reader) (*nattest.Report, error) {
 	b, err := io.ReadAll(io.LimitReader(r, maxReport+1))
 	switch {
 	case err != nil:
@@ -42,7 +44,7 @@ func ReadReport(r io.Reader) (*Report, error) {
 	}
 	switch {
 	case kind.Error != nil:
-		return nil, fmt.Errorf("the outcome of a run without a report: %s", clean(kind.Error.Message))
+		return nil, fmt.Errorf("the outcome of a run without a report: %s", nattest.Clean(kind.Error.Message))
 	case kind.Checks != nil:
 		return nil, errors.New("a report of `turnkey check`: a NAT is described by `turnkey nattest -json HOST`")
 	case kind.Schema == nil || kind.V4 == nil:
@@ -50,33 +52,33 @@ func ReadReport(r io.Reader) (*Report, error) {
 	case *kind.Schema != 1:
 		return nil, fmt.Errorf("schema %d, this program knows 1", *kind.Schema)
 	}
-	var report Report
+	var report nattest.Report
 	if err := json.Unmarshal(b, &report); err != nil {
-		return nil, fmt.Errorf("not a report of `turnkey nattest -json`: %s", clean(err.Error()))
+		return nil, fmt.Errorf("not a report of `turnkey nattest -json`: %s", nattest.Clean(err.Error()))
 	}
-	if err := errors.Join(report.V4.sane("v4"), report.V6.sane("v6")); err != nil {
+	if err := errors.Join(sane(&report.V4, "v4"), sane(&report.V6, "v6")); err != nil {
 		return nil, err
 	}
-	if !slices.Contains([]string{"ok", "failed", NotTested}, report.TURN.State) {
-		return nil, fmt.Errorf("turn.state is %q, which no report has", clean(report.TURN.State))
+	if !slices.Contains([]string{"ok", "failed", nattest.NotTested}, report.TURN.State) {
+		return nil, fmt.Errorf("turn.state is %q, which no report has", nattest.Clean(report.TURN.State))
 	}
 	return &report, nil
 }
 
 // sane checks the words that a prediction rests on.
-func (f *Family) sane(name string) error {
-	behaviors := []string{EndpointIndependent, AddressDependent, AddressAndPortDependent}
+func sane(f *nattest.Family, name string) error {
+	behaviors := []string{independent, onAddress, onPort}
 	for _, w := range []struct {
 		what, got string
 		want      []string
 	}{
-		{"udp", f.UDP, []string{"ok", "partial", "blocked", "no_answer", NotTested}},
-		{"nat", f.NAT, []string{"yes", "no", Unknown}},
-		{"mapping.behavior", f.Mapping.Behavior, append(behaviors[:3:3], Unknown)},
-		{"filtering.behavior", f.Filtering.Behavior, append(behaviors[:3:3], Unknown, NotTested)},
+		{"udp", f.UDP, []string{"ok", "partial", "blocked", "no_answer", nattest.NotTested}},
+		{"nat", f.NAT, []string{"yes", "no", nattest.Unknown}},
+		{"mapping.behavior", f.Mapping.Behavior, append(behaviors[:3:3], nattest.Unknown)},
+		{"filtering.behavior", f.Filtering.Behavior, append(behaviors[:3:3], nattest.Unknown, nattest.NotTested)},
 	} {
 		if !slices.Contains(w.want, w.got) {
-			return fmt.Errorf("%s.%s is %q, which no report has", name, w.what, clean(w.got))
+			return fmt.Errorf("%s.%s is %q, which no report has", name, w.what, nattest.Clean(w.got))
 		}
 	}
 	if n := len(f.Trials); n > maxListed {
@@ -87,7 +89,7 @@ func (f *Family) sane(name string) error {
 	}
 	for _, b := range slices.Concat(f.Mapping.Possible, f.Filtering.Possible) {
 		if !slices.Contains(behaviors, b) {
-			return fmt.Errorf("%s has a possible behavior %q, which no report has", name, clean(b))
+			return fmt.Errorf("%s has a possible behavior %q, which no report has", name, nattest.Clean(b))
 		}
 	}
 	return nil
