@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"turnkey/signal/doctor"
@@ -15,6 +16,7 @@ import (
 const (
 	doctorPeers = 1 << 15          // that the call doctor remembers
 	patience    = 20 * time.Second // after an offer, before a line is logged
+	maxWaiting  = 1024             // pairs that wait for a look
 )
 
 // callDoctor says why two peers do not connect: to who asks over HTTP, and in
@@ -24,7 +26,14 @@ type callDoctor struct {
 	examine func(...*doctor.Peer) // adds what STUN and TURN know
 	serving func() bool
 	log     *slog.Logger
+
+	mu      sync.Mutex
+	waiting []couple // for a look, the first in front
+	looking bool     // a goroutine looks at them
 }
+
+// couple is a pair of peers.
+type couple struct{ room, from, to string }
 
 func (s *server) newCallDoctor() *callDoctor {
 	return &callDoctor{book: doctor.NewBook(doctorPeers), examine: s.examine, serving: s.ready.Load, log: s.log}
@@ -33,12 +42,44 @@ func (s *server) newCallDoctor() *callDoctor {
 // see takes note of what happens between peers.
 func (d *callDoctor) see(e doctor.Event) {
 	begun, failed := d.book.See(e, time.Now())
-	check := func() { d.tell(e.Room, e.Peer, e.To) }
+	two := couple{e.Room, e.Peer, e.To}
 	if begun {
-		time.AfterFunc(patience, check)
+		time.AfterFunc(patience, func() { d.look(two) })
 	}
 	if failed {
-		go check() // the caller holds the room's lock
+		d.look(two)
+	}
+}
+
+// look has a pair looked at soon, and returns at once: its caller may hold a room's
+// lock. One goroutine looks at all, because each look goes through every TURN
+// session. Beyond 1024 that wait a pair is left out.
+func (d *callDoctor) look(two couple) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.waiting) >= maxWaiting {
+		return
+	}
+	d.waiting = append(d.waiting, two)
+	if !d.looking {
+		d.looking = true
+		go d.lookAtAll()
+	}
+}
+
+// lookAtAll returns when nobody waits any more.
+func (d *callDoctor) lookAtAll() {
+	for {
+		d.mu.Lock()
+		if len(d.waiting) == 0 {
+			d.waiting, d.looking = nil, false
+			d.mu.Unlock()
+			return
+		}
+		two := d.waiting[0]
+		d.waiting = d.waiting[1:]
+		d.mu.Unlock()
+		d.tell(two.room, two.from, two.to)
 	}
 }
 

@@ -2,9 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,6 +72,56 @@ func TestPairThatDoesNotConnectHasItsLine(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Failures that are reported in a flood are looked at by one goroutine, each pair
+// once a second, and only so many wait.
+func TestFloodOfFailuresIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const peers = 64
+		d, _ := clinic()
+		d.book = doctor.NewBook(4 * peers * peers)
+		var looks, atOnce, most atomic.Int32
+		release := make(chan struct{})
+		d.examine = func(...*doctor.Peer) {
+			looks.Add(1)
+			most.Store(max(most.Load(), atOnce.Add(1)))
+			<-release
+			atOnce.Add(-1)
+		}
+		d.serving = func() bool { return true }
+		name := func(i int) string { return fmt.Sprint("p_", i) }
+		for i := range peers {
+			d.see(doctor.Event{What: doctor.Joined, Room: "demo", Peer: name(i)})
+		}
+		before := runtime.NumGoroutine()
+		flood := func(n int) { // of reports about each pair
+			for range n {
+				for i := range peers {
+					for j := range peers {
+						d.see(between(doctor.Reported, name(i), name(j), "failed"))
+					}
+				}
+			}
+			synctest.Wait()
+		}
+		flood(5)
+		if n := runtime.NumGoroutine() - before; n > 1 || len(d.waiting) > maxWaiting {
+			t.Errorf("got %d goroutines and %d pairs that wait", n, len(d.waiting))
+		}
+		close(release)
+		synctest.Wait()
+		if most.Load() != 1 || looks.Load() != maxWaiting+1 || d.looking {
+			t.Errorf("got %d looks, %d at once, looking: %v; want %d, one after the other", looks.Load(), most.Load(), d.looking, maxWaiting+1)
+		}
+		if flood(1); looks.Load() != maxWaiting+1 {
+			t.Errorf("within a second: got %d looks more", looks.Load()-maxWaiting-1)
+		}
+		time.Sleep(time.Second)
+		if flood(1); looks.Load() != peers*(peers-1)/2 {
+			t.Errorf("a second later: got %d looks, want one for each pair that was left out", looks.Load())
+		}
+	})
 }
 
 func TestAddressesAreForTheKey(t *testing.T) {
