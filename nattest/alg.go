@@ -76,7 +76,7 @@ func (t *algTest) conclude() ALG {
 			continue
 		}
 		xor, ok := xorAddr(answer.message, stun.AttrXORMappedAddress)
-		if mapped, there := plainAddr(answer.message); ok && there {
+		if mapped := addrOf(answer.message, stun.AttrMappedAddress); ok && mapped.IsValid() {
 			if mapped == xor && r.Inbound == Unknown {
 				r.Inbound = "no"
 			} else if mapped != xor {
@@ -93,16 +93,6 @@ func (t *algTest) conclude() ALG {
 		r.Why = "too few answers came back, or they bear nothing to compare"
 	}
 	return r
-}
-
-// plainAddr reads MAPPED-ADDRESS (RFC 8489 section 14.1).
-func plainAddr(m *stun.Message) (netip.AddrPort, bool) {
-	raw, err := m.Get(stun.AttrMappedAddress)
-	if err != nil || !(len(raw) == 8 && raw[1] == 1 || len(raw) == 20 && raw[1] == 2) {
-		return netip.AddrPort{}, false
-	}
-	a, _ := netip.AddrFromSlice(raw[4:])
-	return netip.AddrPortFrom(a.Unmap(), uint16(raw[2])<<8|uint16(raw[3])), true
 }
 
 // alg runs the test with one socket.

@@ -153,6 +153,8 @@ func xorAddr(m *stun.Message, attr stun.AttrType) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(a, uint16(x.Port)), true
 }
 
+var everybody = netip.AddrFrom4([4]byte{255, 255, 255, 255}) // RFC 919
+
 // addrOf reads an attribute of the form of MAPPED-ADDRESS (RFC 8489 section
 // 14.1), zero if there is none that can be used.
 func addrOf(m *stun.Message, attr stun.AttrType) netip.AddrPort {
@@ -162,7 +164,7 @@ func addrOf(m *stun.Message, attr stun.AttrType) netip.AddrPort {
 	}
 	a, _ := netip.AddrFromSlice(raw[4:])
 	port := binary.BigEndian.Uint16(raw[2:])
-	if a = a.Unmap(); a.IsUnspecified() || port == 0 {
+	if a = a.Unmap(); a.IsUnspecified() || a.IsMulticast() || a == everybody || port == 0 {
 		return netip.AddrPort{}
 	}
 	return netip.AddrPortFrom(a, port)

@@ -100,10 +100,7 @@ func (a *asks) next(now time.Time) (out []packet, wake time.Time, over bool) {
 			k.done = true
 			continue
 		}
-		over = false
-		if wake.IsZero() || due.Before(wake) {
-			wake = due
-		}
+		wake, over = sooner(wake, due), false
 	}
 	return out, wake, over
 }

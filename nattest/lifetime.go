@@ -103,10 +103,7 @@ func (t *lifetimeTest) next(now time.Time) (out []packet, wake time.Time, over b
 		if r.state != primed || r.used.IsZero() {
 			continue
 		}
-		over = false
-		if due := r.used.Add(r.after); wake.IsZero() || due.Before(wake) {
-			wake = due
-		}
+		wake, over = sooner(wake, r.used.Add(r.after)), false
 	}
 	return out, wake, over
 }

@@ -130,6 +130,35 @@ func TestProbeKeepsItsEndpoints(t *testing.T) {
 	}
 }
 
+// A server may claim another address (OTHER-ADDRESS), and have nobody else asked
+// for it.
+func TestProbeAsksWhatAServerMayHave(t *testing.T) {
+	for _, tt := range []struct {
+		server, other string
+		want          int
+	}{
+		{"203.0.113.10:3478", "203.0.113.11:3479", 3},
+		{"203.0.113.10:3478", "203.0.113.10:3479", 0}, // the same address
+		{"203.0.113.10:3478", "10.0.0.2:3479", 0},
+		{"10.0.0.1:3478", "10.0.0.2:3479", 3},
+		{"10.0.0.1:3478", "224.0.0.251:5353", 0},
+		{"10.0.0.1:3478", "255.255.255.255:3479", 0},
+		{"[fd00::1]:3478", "[ff02::1]:3479", 0},
+	} {
+		server, other := netip.MustParseAddrPort(tt.server), netip.MustParseAddrPort(tt.other)
+		p := newProbe(began, plan{mapping: 1, own: []netip.AddrPort{server}})
+		out, _, _ := p.next(began)
+		answer := stun.MustBuild(stun.NewTransactionIDSetter(p.tests[0].id), stun.BindingSuccess,
+			&stun.XORMappedAddress{IP: net.IPv4(198, 51, 100, 1), Port: 7}, &stun.OtherAddress{IP: other.Addr().AsSlice(), Port: int(other.Port())})
+		if !p.receive(answer.Raw, out[0].to, 0, began) {
+			t.Fatalf("%s: got the honest answer refused", tt.server)
+		}
+		if got := p.claim(); len(got) != tt.want {
+			t.Errorf("%s claims %s: got %v asked, want %d", tt.server, tt.other, got, tt.want)
+		}
+	}
+}
+
 func TestProbeRefuses(t *testing.T) {
 	other := netip.MustParseAddrPort("203.0.113.99:3478")
 	build := func(id [12]byte, set ...stun.Setter) []byte {
