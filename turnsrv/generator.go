@@ -18,12 +18,20 @@ func (generator) AllocateConn(string, int) (net.Conn, net.Addr, error) {
 
 // AllocatePacketConn opens a relay socket of the address family and on the port
 // that the request in hand asks for. An error becomes 508.
-//
-// For EVEN-PORT pion calls it twice: for any port, which it closes again when
-// it has seen that it is even, and then for that port.
 func (a generator) AllocatePacketConn(_ string, port int) (net.PacketConn, net.Addr, error) {
-	g, r := a.gate, &a.gate.request
-	s := g.server
+	conn, addr, err := a.gate.allocate(port)
+	if errors.Is(err, errNoPort) {
+		r := &a.gate.request
+		a.gate.server.refuse(r, a.gate.transport, r.username, refusal{code: codeCapacity, why: "no relay port is free; widen TURNKEY_RELAY_PORTS"})
+	}
+	return conn, addr, err
+}
+
+// allocate is [generator.AllocatePacketConn]. For EVEN-PORT pion calls it twice:
+// for any port, which it closes again when it has seen that it is even, and then
+// for that port.
+func (g *gate) allocate(port int) (net.PacketConn, net.Addr, error) {
+	s, r := g.server, &g.request
 	relays := s.relays(r.family)
 	switch {
 	case s.draining.Load():

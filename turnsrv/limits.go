@@ -107,17 +107,17 @@ func (q *quotas) claim(t taker) refusal {
 	most := stricter(q.limits.AllocationsPerUser, t.quota.Allocations)
 	switch {
 	case !q.all.add(struct{}{}, q.limits.Allocations):
-		return refusal{code: codeCapacity, why: "the server has as many allocations as MAX_ALLOCATIONS lets it"}
+		return refusal{code: codeCapacity, why: "the server has as many allocations as TURNKEY_MAX_ALLOCATIONS lets it"}
 	case !q.users.add(t.user, most):
 		q.all.remove(struct{}{})
 		if most != q.limits.AllocationsPerUser {
 			return refusal{code: codeQuota, why: fmt.Sprintf("the token's quota: its turn.allocations lets all of its credentials together have %d", most)}
 		}
-		return refusal{code: codeQuota, why: "the user has as many allocations as MAX_ALLOCATIONS_PER_USER lets it"}
+		return refusal{code: codeQuota, why: "the user has as many allocations as TURNKEY_MAX_ALLOCATIONS_PER_USER lets it"}
 	case !q.clients.add(t.client, q.limits.AllocationsPerAddress):
 		q.users.remove(t.user)
 		q.all.remove(struct{}{})
-		return refusal{code: codeQuota, why: "the address has as many allocations as MAX_ALLOCATIONS_PER_IP lets it"}
+		return refusal{code: codeQuota, why: "the address has as many allocations as TURNKEY_MAX_ALLOCATIONS_PER_IP lets it"}
 	}
 	return refusal{}
 }

@@ -20,6 +20,9 @@ type PeerRule struct {
 	Ports  PortRange
 }
 
+// denyRule is what a peer in Peers.Deny is denied by.
+const denyRule = "TURNKEY_DENY_PEERS"
+
 // Peers decides which peers a relay may reach. What it permits, in this order:
 //
 //  1. nothing that Deny holds;
@@ -85,7 +88,7 @@ func (p *Peers) check(addr netip.Addr, port uint16, anyPort bool) string {
 func (p *Peers) checkOne(addr netip.Addr, port uint16, anyPort bool) string {
 	for _, prefix := range p.Deny {
 		if prefix.Contains(addr) {
-			return "DENY_PEERS"
+			return denyRule
 		}
 	}
 	for _, rule := range p.Allow {
@@ -101,7 +104,7 @@ func (p *Peers) checkOne(addr netip.Addr, port uint16, anyPort bool) string {
 			if anyPort || p.Relays.Contains(port) {
 				return ""
 			}
-			return "own address outside RELAY_PORTS"
+			return "own address outside TURNKEY_RELAY_PORTS"
 		}
 	}
 	for _, s := range specialNear(addr) {

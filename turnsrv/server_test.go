@@ -308,7 +308,11 @@ func TestServicesOnTheServerAreOutOfReach(t *testing.T) {
 
 func TestEveryPortCanBeUsed(t *testing.T) {
 	const n = 20
-	f := start(t, func(c *Config) { c.RelayPorts = PortRange{Min: 30160, Max: 30160 + n - 1} })
+	var lines strings.Builder
+	f := start(t, func(c *Config) {
+		c.RelayPorts = PortRange{Min: 30160, Max: 30160 + n - 1}
+		c.Log = slog.New(slog.NewTextHandler(&lines, nil))
+	})
 	username, password := f.credential(t, time.Hour)
 	for i := range n {
 		if _, err := f.client(t, "udp", username, password).Allocate(); err != nil {
@@ -317,6 +321,12 @@ func TestEveryPortCanBeUsed(t *testing.T) {
 	}
 	if _, err := f.client(t, "udp", username, password).Allocate(); err == nil || !strings.Contains(err.Error(), "508") {
 		t.Errorf("one more: got %v, want 508", err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(lines.String(), "no relay port is free; widen TURNKEY_RELAY_PORTS"); got != 1 {
+		t.Errorf("got %d lines about it, want 1, in %q", got, lines.String())
 	}
 }
 

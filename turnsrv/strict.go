@@ -189,7 +189,7 @@ func (g *gate) judgeCreatePermission(m *stun.Message, r *request, s *session) re
 // judgeRoom checks that the allocation has room for permissions for peers.
 func (g *gate) judgeRoom(s *session, peers ...netip.Addr) refusal {
 	if limit := g.server.quotas.limits.Permissions; limit > 0 && s.permissions.with(peers) > limit {
-		return refusal{code: codeCapacity, why: "the allocation has as many permissions as MAX_PERMISSIONS lets it"}
+		return refusal{code: codeCapacity, why: "the allocation has as many permissions as TURNKEY_MAX_PERMISSIONS lets it"}
 	}
 	return refusal{}
 }
@@ -218,7 +218,7 @@ func (g *gate) judgeChannelBind(m *stun.Message, r *request, s *session) refusal
 		return bad("the channel is bound to another peer, or the peer to another channel")
 	}
 	if limit := g.server.quotas.limits.Channels; limit > 0 && s.channels.with(channel) > limit {
-		return refusal{code: codeCapacity, why: "the allocation has as many channels as MAX_CHANNELS lets it"}
+		return refusal{code: codeCapacity, why: "the allocation has as many channels as TURNKEY_MAX_CHANNELS lets it"}
 	}
 	return g.judgeRoom(s, peer.Addr())
 }
@@ -233,8 +233,11 @@ func (g *gate) judgePeer(m *stun.Message, raw stun.RawAttribute, s *session, den
 		return refusal{code: stun.CodePeerAddrFamilyMismatch, why: "peer " + peer.String() + " is of another address family than the relay"}
 	}
 	if rule := denied(peer); rule != "" {
-		return refusal{code: stun.CodeForbidden, why: "peer " + peer.Addr().String() + " is denied: " + rule + "; ALLOW_PEERS could permit it",
-			rule: rule, denied: peer.Addr()}
+		why := "peer " + peer.Addr().String() + " is denied: " + rule
+		if rule != denyRule { // which wins
+			why += "; TURNKEY_ALLOW_PEERS could permit it"
+		}
+		return refusal{code: stun.CodeForbidden, why: why, rule: rule, denied: peer.Addr()}
 	}
 	return refusal{}
 }
