@@ -72,6 +72,8 @@ run(async ({ url, key, stride, browsers }) => {
   await attempt('during a call', duringCall);
   await attempt('expired', expired);
   await attempt('a message is missing', missing);
+  await attempt('waits', waits);
+  await attempt('a lost welcome', lostWelcome);
   await attempt('told by the operator', () => toldByOperator(url, key));
   for (const name of browsers) await attempt(`with ${name}`, () => withBrowser(name, url));
   return { failures, total, points: quiet };
@@ -253,6 +255,64 @@ async function missing() {
   await all;
   if (lose || got.some((n, i) => n !== i)) throw new Error(`got ${got}`);
   for (const room of rooms) room.leave();
+}
+
+// Who waits has offered before anybody is there, and offers to each who comes; they
+// never do. One takes an offer that another took before: it gets a new one.
+async function waits() {
+  const hello = (room) => new Promise((resolve) => {
+    room.addEventListener('peer', ({ detail: peer }) => {
+      peer.addEventListener('message', () => resolve(peer));
+      peer.addEventListener('open', () => peer.send('hello'));
+    });
+  });
+  let first, lose = false;
+  const spoil = (frame) => {
+    const m = JSON.parse(frame);
+    if (m.type !== 'offer' || m.peer !== 'next') return frame;
+    first ??= m;
+    return lose ? '{"type":"ice"}' : frame;
+  };
+  const wire = cutting([], { spoil });
+  const erik = enter('waits', wire, { wait: true });
+  while (!first) await new Promise((resolve) => { setTimeout(resolve, 10); });
+  const guest = (name) => {
+    const offered = [];
+    const room = enter('waits', cutting([], { spoil: (frame) => { offered.push(...frame.match(/"type":"offer"/g) ?? []); return frame; } }), { name });
+    return { room, offered };
+  };
+  for (const name of ['Fay', 'Gil', 'Hal']) {
+    lose = name === 'Gil'; // Hal gets what Fay had
+    if (name === 'Hal') wire.live.ws.send(JSON.stringify({ ...first, id: undefined }));
+    const there = hello(erik);
+    const { room, offered } = guest(name);
+    const [it] = await Promise.all([there, hello(room)]);
+    if (it.id !== room.id || it.name !== name || it.present !== (name === 'Hal')) throw new Error(`met ${it.id}, ${it.name}`);
+    if (offered.length > 0) throw new Error(`${name} has offered`);
+    const left = once(it, 'left');
+    room.leave();
+    await left;
+  }
+  erik.leave();
+}
+
+// The socket is cut when the welcome comes: nobody is seen twice, or away.
+async function lostWelcome() {
+  const anna = enter('welcome', cutting([]));
+  await once(anna, 'state', (state) => state === 'joined');
+  const seen = [];
+  anna.addEventListener('peer', ({ detail: peer }) => {
+    seen.push(peer.id);
+    peer.addEventListener('left', () => seen.push('left'));
+  });
+  let cuts = 0;
+  const wire = cutting([], { deaf: (frame) => frame.includes('"welcome"') && ++cuts < 4 && (wire.live.ws.terminate(), true) });
+  const bob = enter('welcome', wire);
+  const met = meet(bob);
+  await meet(anna);
+  await met;
+  if (seen.join() !== bob.id || anna.peers.size !== 1) throw new Error(`saw ${seen}, and ${bob.id} is there`);
+  for (const room of [anna, bob]) room.leave();
 }
 
 // What the operator sends through the API arrives, to all and to one.

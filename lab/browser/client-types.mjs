@@ -54,15 +54,15 @@ function same(what, a, b, except = []) {
 }
 
 same('Room', members(declared, 'Room'), members(written, 'Room'));
-same('Peer', members(declared, 'Peer'), members(written, 'Peer'), ['close', 'receive', 'configure', 'change', 'insist', 'broken']);
+same('Peer', members(declared, 'Peer'), members(written, 'Peer'), ['close', 'receive', 'configure', 'change', 'insist', 'broken', 'repeat', 'become']);
 same('events of Room', members(declared, 'RoomEvents'), events('Room'));
 same('events of Peer', members(declared, 'PeerEvents'), events('Peer'));
-same('options', members(declared, 'Options'), new Set(['url', 'name', 'meta', 'token', 'stream', 'media', 'iceTransportPolicy', 'WebSocket', 'RTCPeerConnection']
+same('options', members(declared, 'Options'), new Set(['url', 'name', 'meta', 'token', 'stream', 'media', 'wait', 'iceTransportPolicy', 'WebSocket', 'RTCPeerConnection']
   .filter((option) => new RegExp(`\\b${option}\\b`).test(written.text))));
 
 const right = `
 import { join, type Peer } from './turnkey.js';
-const room = join('demo', { name: 'Anna', meta: { camera: true }, media: ['audio'], stream: new MediaStream() });
+const room = join('demo', { name: 'Anna', meta: { camera: true }, media: ['audio'], wait: true, stream: new MediaStream() });
 const all: Peer[] = [];
 room.addEventListener('peer', ({ detail: peer }) => {
   all.push(peer);

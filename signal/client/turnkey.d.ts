@@ -6,6 +6,7 @@ export interface Options {
   meta?: Record<string, unknown>;
   token?: string;
   stream?: MediaStream;
+  wait?: boolean;
   media?: Kind[];
   iceTransportPolicy?: RTCIceTransportPolicy;
   // Not the browser's own types: those of ws and node-datachannel differ from them.
@@ -21,6 +22,9 @@ export interface Notice {
   message: string;
   hint?: string;
   fatal?: boolean;
+  /** Of a message that may not have arrived. */
+  peer?: string;
+  data?: unknown;
 }
 
 interface Target<Events> {

@@ -24,13 +24,14 @@ const longestPause = 15_000; // ms between two attempts
 const mostCandidates = 200;  // that wait for their description
 const mostRequests = 1024;   // that wait for the server
 const ackAfter = 100;        // messages
+const offerAgain = 30_000;   // ms; the server keeps what waits for somebody for twice as long
 
 // Close codes after which joining again is of no use: said bye, refused, full.
 const final = [4000, 4003, 4010];
 // Unlike 1000 and 1001, it leaves the session to be resumed.
 const abandoned = 4100;
 // What follows from two peers that go or renew at once: what matters of it is sent again.
-const benign = ["peer_not_found", "answer_without_offer", "candidate_stale"];
+const benign = ["peer_not_found", "answer_without_offer", "answer_stale", "candidate_stale"];
 
 /**
  * Joins a room and returns it at once; its events tell the rest.
@@ -42,6 +43,7 @@ const benign = ["peer_not_found", "answer_without_offer", "candidate_stale"];
  *   meta    shown to the others, an object of at most 1024 bytes as JSON
  *   token   an API key or a token, where the server wants one
  *   stream  whose first audio and first video track are sent
+ *   wait    true offers to whoever comes next before anybody is there, so that who cannot offer may come; default false
  *   media   kinds that are sent and received, default ["audio", "video"]; [] for data alone, the default in Node
  *   iceTransportPolicy            "all", or "relay" to use relays only
  *   WebSocket, RTCPeerConnection  where the language has none, as in Node 20
@@ -57,7 +59,7 @@ export function join(name, options = {}) {
  *   state    the new state
  *   peer     a Peer that came, or was there
  *   server   data that the operator of the server sent
- *   warning  {code, message, hint}: it works as it is, and may not elsewhere
+ *   warning  {code, message, hint}: it works as it is, and may not elsewhere; with not_delivered, perhaps {peer, data} of the message
  *   error    {code, message, hint, fatal}; after a fatal one the socket is closed
  */
 class Room extends EventTarget {
@@ -67,6 +69,7 @@ class Room extends EventTarget {
 
   #options; #url; #socket; #timer; #pacer;
   #session = new Session();
+  #next = null;        // a Peer that offers to whoever comes next
   #known = new Map();  // what the server said of who is in the room, by id
   #tracks = new Map(); // by kind
   #ice = { iceServers: [] };
@@ -91,6 +94,10 @@ class Room extends EventTarget {
       this.#tracks.set(kind, options.stream?.getTracks().find((t) => t.kind === kind) ?? null);
     }
     this.#watchNetwork();
+    if (options.wait) {
+      const timer = setInterval(() => this.#next?.repeat(), offerAgain);
+      this.#ended.signal.addEventListener("abort", () => clearInterval(timer));
+    }
     this.#connect();
   }
 
@@ -114,13 +121,14 @@ class Room extends EventTarget {
   /** Replaces what is sent of a kind to every peer, now and later; null sends nothing. */
   replaceTrack(kind, track) {
     this.#tracks.set(kind, track);
-    return Promise.all([...this.peers.values()].map((peer) => peer.replaceTrack(kind, track)));
+    return Promise.all(this.#connections.map((peer) => peer.replaceTrack(kind, track)));
   }
 
   /** Allows every path ("all") or relays only ("relay"), by new connections: Chromium keeps its addresses in a restart. */
   setIceTransportPolicy(policy) {
     this.#options.iceTransportPolicy = policy;
     for (const id of [...this.peers.keys()]) this.#again(id);
+    this.#await();
   }
 
   /** Leaves the room for good. */
@@ -182,8 +190,8 @@ class Room extends EventTarget {
   }
 
   #greet() {
-    const { name, meta, token } = this.#options;
-    this.#tell(this.#session.greeting({ type: "join", room: this.name, name, meta, token: token || undefined, resume: true }));
+    const { name, meta, token, wait } = this.#options;
+    this.#tell(this.#session.greeting({ type: "join", room: this.name, name, meta, token: token || undefined, resume: true, wait }));
   }
 
   // The server has to answer, or the socket counts as lost.
@@ -242,6 +250,7 @@ class Room extends EventTarget {
     let type = connection?.type;
     const changed = () => {
       for (const peer of this.peers.values()) peer.restart();
+      this.#await();
       this.#renew();
       if (this.#socket || this.state === "closed") return;
       clearTimeout(this.#timer);
@@ -291,7 +300,9 @@ class Room extends EventTarget {
   // If a session cannot be resumed, all are met anew: they saw this peer leave.
   #refused(m) {
     if (m.code === "resume_expired") {
-      this.#session.expire();
+      for (const { peer, data } of this.#session.expire()) {
+        this.#emit("warning", { code: "not_delivered", message: "a message may not have arrived", hint: "The session ended first; send it anew, if twice does no harm.", peer, data });
+      }
       this.#forget("rejoined");
       this.#greet();
     } else if (!benign.includes(m.code)) this.#emit(m.code === "not_delivered" ? "warning" : "error", m);
@@ -302,6 +313,7 @@ class Room extends EventTarget {
     this.#forget("rejoined");
     this.#joined(m);
     for (const peer of m.peers) this.#add(peer.id, { ...peer, present: true });
+    this.#await();
   }
 
   #joined(m) {
@@ -314,8 +326,10 @@ class Room extends EventTarget {
   #fresh({ iceServers }) {
     this.#answered();
     this.#ice = { iceServers };
-    for (const peer of this.peers.values()) peer.configure(this.#configuration);
+    for (const peer of this.#connections) peer.configure(this.#configuration);
   }
+
+  get #connections() { return [...this.peers.values(), ...(this.#next ? [this.#next] : [])]; }
 
   get #configuration() {
     return { ...this.#ice, bundlePolicy: "max-bundle", rtcpMuxPolicy: "require", iceTransportPolicy: this.#options.iceTransportPolicy };
@@ -325,7 +339,8 @@ class Room extends EventTarget {
 
   #add(id, facts) {
     this.#known.set(id, facts);
-    this.#meet(id);
+    if (this.#next && facts.initiator && !facts.present) this.#taken(id, facts);
+    else this.#meet(id);
   }
 
   #change(id, facts, event) {
@@ -342,21 +357,44 @@ class Room extends EventTarget {
 
   #forget(reason) {
     for (const id of [...this.#known.keys()]) this.#remove(id, reason);
+    this.#next?.close(reason);
+    this.#next = null;
   }
 
   // Connects to a peer that is in the room, unless that is done.
   #meet(id, terms) {
     if (this.peers.has(id) || !this.#known.has(id)) return;
-    const peer = new Peer(id, { ...this.#known.get(id), ...terms }, {
-      tell: (message) => this.#request({ ...message, peer: id }),
+    const peer = this.#make(id, { ...this.#known.get(id), ...terms });
+    this.peers.set(id, peer);
+    this.#emit("peer", peer);
+  }
+
+  #make(id, facts) {
+    const peer = new Peer(id, facts, {
+      tell: (message) => this.#request({ ...message, peer: peer.id }),
       renew: () => this.#renew(),
-      again: () => this.#again(id),
+      again: () => this.#again(peer.id),
       fail: (error) => this.#emit("error", error),
       RTCPeerConnection: this.#options.RTCPeerConnection,
       configuration: this.#configuration,
       tracks: this.#tracks,
     });
+    return peer;
+  }
+
+  // Offers to whoever comes next, if that is wanted, by a new connection.
+  #await() {
+    this.#next?.close("renewed");
+    this.#next = this.#options.wait && this.state === "joined" ? this.#make("next", { initiator: true, polite: true }) : null;
+  }
+
+  // Who has come took the offer that waited; another one waits from now on.
+  #taken(id, facts) {
+    const peer = this.#next;
+    this.#next = null;
+    peer.become(id, facts);
     this.peers.set(id, peer);
+    this.#await();
     this.#emit("peer", peer);
   }
 
@@ -395,6 +433,7 @@ class Peer extends EventTarget {
   #held = [];                // candidates whose description has not come
   #ignoring = false;         // the offer that its candidates belong to
   #offered = "";             // names the offer that has no answer yet, and comes back with that
+  #blind = false;            // it offered before it was known to whom
   #stale = false;            // ICE is to be restarted when fresh servers come
   #closed = false;
 
@@ -407,7 +446,9 @@ class Peer extends EventTarget {
     const pc = this.pc = new room.RTCPeerConnection(room.configuration);
     pc.onnegotiationneeded = () => this.#next(() => this.#offer());
     pc.onicecandidate = ({ candidate }) => {
-      if (candidate?.candidate !== "") room.tell({ type: "candidate", candidate });
+      if (candidate?.candidate === "") return;
+      const usernameFragment = candidate ? undefined : /^a=ice-ufrag:(\S+)/m.exec(pc.localDescription?.sdp)?.[1];
+      room.tell({ type: "candidate", candidate, usernameFragment });
     };
     pc.ontrack = ({ track }) => {
       this.stream?.addTrack(track);
@@ -477,6 +518,17 @@ class Peer extends EventTarget {
     this.#emit(event);
   }
 
+  /** Offers once more to whoever comes next. */
+  repeat() {
+    if (this.pc.iceGatheringState === "complete") this.#repeat(); // then all candidates are in it
+  }
+
+  /** Is from now on who has come, and took the offer. */
+  become(id, { name = "", meta = {} }) {
+    Object.assign(this, { id, name, meta });
+    this.#blind = true;
+  }
+
   /** Says whether to ignore a bye: if both renew at once, the impolite one's offer counts, which the server forgot. */
   insist() {
     const insists = this.#initiator && !this.#polite && !this.#described;
@@ -509,7 +561,7 @@ class Peer extends EventTarget {
   async #offer() {
     if (!this.#initiator && !this.#described || this.#offered) return;
     await this.pc.setLocalDescription();
-    this.#offered = Math.random().toString(36).slice(2);
+    this.#offered = random();
     this.#repeat();
   }
 
@@ -522,7 +574,8 @@ class Peer extends EventTarget {
   async #describe({ type, sdp, offer }) {
     const { pc } = this;
     if (type === "answer" && (!this.#offered || offer && offer !== this.#offered)) {
-      return this.#repeat(); // it answers an offer before a renewal, and the server counts it for this one
+      // It answers an offer from before a renewal; or took one that was of another connection.
+      return this.#blind && !this.#described ? this.#room.again() : undefined;
     }
     this.#ignoring = type === "offer" && this.#offered !== "" && !this.#polite;
     if (this.#ignoring) return undefined;
@@ -576,6 +629,7 @@ class Peer extends EventTarget {
   // Tells the server how the connection stands: it can then say why one fails.
   async #report() {
     const { state } = this;
+    if (this.id === "next") return;
     const selected = state === "connected" ? await path(this.pc) : undefined;
     if (!this.#closed && this.state === state) this.#room.tell({ type: "state", state, selected });
   }
@@ -603,6 +657,7 @@ class Peer extends EventTarget {
 /** What is remembered so that nothing is lost and nothing comes twice, over however many sockets. It does no I/O. */
 class Session {
   #token = "";    // to resume with, "" = there is no session
+  #nonce = random(); // to join with again, if the welcome does not arrive
   #id = 1;        // of the newest request; the first join has 1
   #held = [];     // requests not known to have been handled, oldest first
   #written = 0;   // how many of them the present socket has had
@@ -617,13 +672,17 @@ class Session {
     const bytes = new TextEncoder().encode(frame).length;
     if (bytes > this.#limits.bytes) throw new RangeError(`a message of ${bytes} bytes: one may have ${this.#limits.bytes}`);
     if (this.#held.length >= mostRequests) throw new RangeError("too many messages wait for the server");
-    this.#held.push({ id: ++this.#id, type: message.type, frame });
+    this.#held.push({ id: ++this.#id, message, frame, written: false });
   }
 
   get waiting() { return this.#written < this.#held.length; }
 
   /** The oldest request that the present socket has not had. */
-  next() { return this.#held[this.#written++].frame; }
+  next() {
+    const request = this.#held[this.#written++];
+    request.written = true;
+    return request.frame;
+  }
 
   /** Says whether the server will bear another message at this time, in ms, and counts it if so. */
   mayWrite(now) {
@@ -638,7 +697,7 @@ class Session {
   /** The first message on a new socket. What is held follows a join, too, so its number is below. */
   greeting(join) {
     if (this.#token) return { type: "resume", resume: this.#token, seq: this.#seq };
-    return { ...join, id: (this.#held[0]?.id ?? this.#id + 1) - 1 };
+    return { ...join, nonce: this.#nonce, id: (this.#held[0]?.id ?? this.#id + 1) - 1 };
   }
 
   /** Takes a message of the server: true if it is new, false if not, undefined if one before it is missing. */
@@ -675,12 +734,24 @@ class Session {
     return { type: "ack", seq: this.#seq };
   }
 
-  /** Ends the session, so that the next greeting joins. Its connections end with it; messages are sent again. */
+  /**
+   * Ends the session, so that the next greeting joins as somebody new, and returns the messages that may not have arrived.
+   * Those to all that were not written yet go out then; all else belongs to connections that end with the session.
+   */
   expire() {
     this.#token = "";
-    this.#held = this.#held.filter(({ type }) => type === "message");
+    this.#nonce = random();
+    const messages = this.#held.filter(({ message }) => message.type === "message");
+    const waits = ({ message, written }) => message.peer === "*" && !written;
+    this.#held = messages.filter(waits);
     this.#written = 0;
+    return messages.filter((request) => !waits(request)).map(({ message }) => message);
   }
+}
+
+// A secret, or a name that nobody else has.
+function random() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
 }
 
 // The selected pair of candidates; nothing if the stack does not tell.
