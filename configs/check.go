@@ -166,17 +166,18 @@ func (l *loader) checkWebhook() {
 	l.refuse("WEBHOOK_FAIL", oneOf(c.WebhookFail, FailDeny, FailAllow))
 	_, err := checkFile(c.JWTKeys, "the keys")
 	l.refuse("JWT_KEYS", err)
-	if c.WebhookSecret != "" {
-		l.refuse("WEBHOOK_SECRET", checkSecret(c.WebhookSecret))
+	secret := "WEBHOOK_SECRET"
+	if l.values[Prefix+secret] == "" {
+		secret = "WEBHOOK_SECRET_FILE"
 	}
 	if c.WebhookURL == "" {
-		if c.WebhookSecret != "" && l.values[Prefix+"WEBHOOK_URL"] == "" {
-			l.refuse("WEBHOOK_SECRET", &problem{"TURNKEY_WEBHOOK_URL is not set", "set it to the address of the backend"})
+		if l.values[Prefix+secret] != "" && l.values[Prefix+"WEBHOOK_URL"] == "" {
+			l.refuse(secret, &problem{"TURNKEY_WEBHOOK_URL is not set", "set it to the address of the backend"})
 		}
 		return
 	}
-	if c.WebhookSecret == "" && l.values[Prefix+"WEBHOOK_SECRET"] == "" {
-		l.refuse("WEBHOOK_URL", &problem{"TURNKEY_WEBHOOK_SECRET is not set, so that the backend could not tell the server from others", secretFix})
+	if l.values[Prefix+secret] == "" {
+		l.refuse("WEBHOOK_URL", &problem{"neither TURNKEY_WEBHOOK_SECRET nor TURNKEY_WEBHOOK_SECRET_FILE is set, so that the backend could not tell the server from others", secretFix})
 	}
 	u, err := url.Parse(c.WebhookURL)
 	switch {

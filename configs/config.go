@@ -97,9 +97,10 @@ type Config struct {
 	RoomsMax   int `env:"ROOMS_MAX" envDefault:"10000" doc:"Most rooms at once, 1 to 1000000."`
 	PeersPerIP int `env:"PEERS_PER_IP" envDefault:"64" doc:"Most signaling connections of one IPv4 address or one IPv6 /64 network, 1 to 100000."`
 
-	WebhookURL    string `env:"WEBHOOK_URL" doc:"Where a backend is asked by POST whether a peer may join a room, and told when it has left, e.g. https://app.example.com/turnkey; unset: nobody is asked."`
-	WebhookSecret string `env:"WEBHOOK_SECRET" secret:"true" doc:"Secret that signs what is sent to TURNKEY_WEBHOOK_URL, at least 16 bytes; set both or none."`
-	WebhookFail   string `env:"WEBHOOK_FAIL" envDefault:"deny" doc:"What becomes of a join when TURNKEY_WEBHOOK_URL does not answer within 3 seconds, or not as it should: deny or allow."`
+	WebhookURL        string `env:"WEBHOOK_URL" doc:"Where a backend is asked by POST whether a peer may join a room, and told when it has left, e.g. https://app.example.com/turnkey; unset: nobody is asked."`
+	WebhookSecret     string `env:"WEBHOOK_SECRET" secret:"true" doc:"Secret that signs what is sent to TURNKEY_WEBHOOK_URL, at least 16 bytes; set both or none."`
+	WebhookSecretFile string `env:"WEBHOOK_SECRET_FILE" doc:"File that holds what TURNKEY_WEBHOOK_SECRET would hold, read again when it changes and on SIGHUP; set only one of the two."`
+	WebhookFail       string `env:"WEBHOOK_FAIL" envDefault:"deny" doc:"What becomes of a join when TURNKEY_WEBHOOK_URL does not answer within 3 seconds, or not as it should: deny or allow."`
 
 	// Running it.
 	DrainTimeout time.Duration  `env:"DRAIN_TIMEOUT" envDefault:"30s" doc:"How long a stopping server waits for running calls to end, 0 to 1h."`

@@ -16,7 +16,7 @@ const (
 	secretFix     = "use at least 16 random bytes, e.g. from: openssl rand -hex 32"
 )
 
-// readSecrets takes the secrets and the API key from their variable or their file, and checks them.
+// readSecrets takes the secrets and the API key from their variable or their file each, and checks them.
 func (l *loader) readSecrets() {
 	c := &l.cfg
 	if text, from := l.secretText("SECRET", c.SecretFile); text != "" {
@@ -28,6 +28,11 @@ func (l *loader) readSecrets() {
 	c.APIKey = text
 	if text != "" {
 		l.refuse(from, checkAPIKey(text))
+	}
+	hook, hookFrom := l.secretText("WEBHOOK_SECRET", c.WebhookSecretFile)
+	c.WebhookSecret = hook
+	if hook != "" {
+		l.refuse(hookFrom, checkSecret(hook))
 	}
 	if c.Auth == AuthKey && text == "" && from == "" && l.values[Prefix+"JWT_KEYS"] == "" {
 		l.refuse("AUTH", &problem{"no API key is set", "set TURNKEY_API_KEY_FILE to a file that holds one, or TURNKEY_API_KEY; or set TURNKEY_JWT_KEYS"})
@@ -65,6 +70,15 @@ func ReadAPIKey(path string) (string, error) {
 		return "", err
 	}
 	return text, checkAPIKey(text)
+}
+
+// ReadWebhookSecret reads a TURNKEY_WEBHOOK_SECRET_FILE again, as [ReadSecrets] does.
+func ReadWebhookSecret(path string) (string, error) {
+	text, _, err := readSecretFile(path)
+	if err != nil {
+		return "", err
+	}
+	return text, checkSecret(text)
 }
 
 // secretText is the trimmed text of a secret, and the setting, without its prefix, that gave it or

@@ -154,6 +154,12 @@ func TestSecretsAreReadAgainUnderTheSameRules(t *testing.T) {
 	if key, err := ReadAPIKey(writeFile(t, "0123456789abcdef\n", 0o600)); err != nil || key != "0123456789abcdef" {
 		t.Errorf("got key %q, %v", key, err)
 	}
+	if secret, err := ReadWebhookSecret(writeFile(t, " 0123456789abcdef\n", 0o600)); err != nil || secret != "0123456789abcdef" {
+		t.Errorf("got the webhook's secret %q, %v", secret, err)
+	}
+	if secret, err := ReadWebhookSecret(writeFile(t, "0123456789abcde", 0o600)); err == nil {
+		t.Errorf("got the webhook's secret %q, want an error", secret)
+	}
 	for _, text := range []string{"short", "0123456789 abcdef"} {
 		if _, err := ReadAPIKey(writeFile(t, text, 0o600)); err == nil {
 			t.Errorf("key %q: got no error, want one", text)
@@ -215,6 +221,8 @@ func TestSecretsStayHidden(t *testing.T) {
 		{"TURNKEY_USERS": canary},
 		{"TURNKEY_USERS": "a:" + canary + ",b:" + canary + ",b:" + canary},
 		{"TURNKEY_USERS": canary + ":" + canary[:7]},
+		{"TURNKEY_WEBHOOK_URL": "https://a.example/", "TURNKEY_WEBHOOK_SECRET": canary},
+		{"TURNKEY_WEBHOOK_URL": "https://a.example/", "TURNKEY_WEBHOOK_SECRET_FILE": writeFile(t, canary, 0o600)},
 		{"TURNKEY_SECERT": canary + "0123456789"},
 	} {
 		_, err := Load(environ)
@@ -222,7 +230,8 @@ func TestSecretsStayHidden(t *testing.T) {
 			t.Errorf("got %v, want a fault without the secret", err)
 		}
 	}
-	c, err := Load(map[string]string{"TURNKEY_SECRET": canary + "0123", "TURNKEY_API_KEY": canary + "4567", "TURNKEY_USERS": "a:" + canary})
+	c, err := Load(map[string]string{"TURNKEY_SECRET": canary + "0123", "TURNKEY_API_KEY": canary + "4567", "TURNKEY_USERS": "a:" + canary,
+		"TURNKEY_WEBHOOK_URL": "https://a.example/", "TURNKEY_WEBHOOK_SECRET_FILE": writeFile(t, canary+"89ab", 0o600)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -98,12 +98,9 @@ func (r *PortRange) UnmarshalText(text []byte) error {
 		last = first
 	}
 	low, err := parsePort(first)
-	if err != nil {
-		return err
-	}
-	high, err := parsePort(last)
-	if err != nil {
-		return err
+	high, err2 := parsePort(last)
+	if err != nil || err2 != nil {
+		return &problem{"not a range of ports from 1 to 65535", "write first-last, e.g. 49160-49359"}
 	}
 	if low > high {
 		return &problem{"the first port is above the last", "write e.g. 49160-49359"}

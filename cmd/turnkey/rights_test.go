@@ -12,12 +12,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
 	"turnkey/signal"
+	"turnkey/signal/webhook"
 	"turnkey/web"
 )
 
@@ -266,6 +268,49 @@ func TestWebhookDecides(t *testing.T) {
 				t.Errorf("the backend was told %q", got)
 			}
 		}
+	}
+}
+
+// The secret of the webhook is read again, as the others are.
+func TestSecretOfTheWebhookIsFollowed(t *testing.T) {
+	const first, second = "north-north-north-north", "south-south-south-south"
+	var secret atomic.Value // by which the newest request was signed
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, s := range []string{first, second} {
+			if webhook.Sign([]byte(s), r.Header.Get(webhook.HeaderTimestamp), body) == r.Header.Get(webhook.HeaderSignature) {
+				secret.Store(s)
+			}
+		}
+		_, _ = io.WriteString(w, `{"allow":true}`)
+	}))
+	t.Cleanup(backend.Close)
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte(first+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := newPlain(t)
+	s.environ["TURNKEY_WEBHOOK_URL"] = backend.URL
+	s.environ["TURNKEY_WEBHOOK_SECRET_FILE"] = file
+	s.serve(t)
+	if _, _, code := s.enter(t, "demo", ""); code != "" || secret.Load() != first {
+		t.Fatalf("got %q, signed by %v", code, secret.Load())
+	}
+	if err := os.WriteFile(file, []byte(second+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hangup(t)
+	until(t, "request signed by the new secret", func() bool {
+		if c, _, _ := s.enter(t, "demo", ""); c != nil {
+			_ = c.Close()
+		}
+		return secret.Load() == second
+	})
+	if !strings.Contains(s.stderr.String(), "TURNKEY_WEBHOOK_SECRET_FILE") {
+		t.Error("the log does not say that the secret was read again")
 	}
 }
 

@@ -101,6 +101,18 @@ func (s *server) secretFiles() (files []*secretFileSeen) {
 			return true, nil
 		}})
 	}
+	if path := s.cfg.WebhookSecretFile; path != "" {
+		now := s.cfg.WebhookSecret
+		files = append(files, &secretFileSeen{setting: "TURNKEY_WEBHOOK_SECRET_FILE", path: path, load: func(path string) (bool, error) {
+			secret, err := configs.ReadWebhookSecret(path)
+			if err != nil || secret == now {
+				return false, err
+			}
+			now = secret
+			s.webhook.SetSecret([]byte(secret))
+			return true, nil
+		}})
+	}
 	if path := s.cfg.JWTKeys; path != "" {
 		files = append(files, &secretFileSeen{setting: "TURNKEY_JWT_KEYS", path: path, load: func(path string) (bool, error) {
 			keys, err := web.ReadKeys(path)

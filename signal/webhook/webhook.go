@@ -79,7 +79,7 @@ type Config struct {
 // Hook calls one backend. Make one with [New]; [Hook.Close] ends it.
 type Hook struct {
 	url    string
-	secret []byte
+	secret atomic.Pointer[[]byte]
 	client *http.Client
 	log    *slog.Logger
 	asking chan struct{}
@@ -100,7 +100,7 @@ type Hook struct {
 // New starts the goroutines that tell.
 func New(c Config) *Hook {
 	h := &Hook{
-		url: c.URL, secret: c.Secret,
+		url: c.URL,
 		client: &http.Client{
 			Transport: &http.Transport{
 				DialContext: c.Dial, TLSClientConfig: &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12},
@@ -116,6 +116,7 @@ func New(c Config) *Hook {
 		failedLine:  rate.Sometimes{Interval: logEvery},
 		droppedLine: rate.Sometimes{Interval: logEvery},
 	}
+	h.SetSecret(c.Secret)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	for range tellers {
 		h.wg.Go(func() {
@@ -126,6 +127,9 @@ func New(c Config) *Hook {
 	}
 	return h
 }
+
+// SetSecret replaces the secret that signs, at any time.
+func (h *Hook) SetSecret(secret []byte) { h.secret.Store(&secret) }
 
 // Ask asks whether a peer may join. It waits 3 seconds at most. An error is the
 // backend's failure to answer, which has been logged.
@@ -218,7 +222,7 @@ func (h *Hook) post(ctx context.Context, e Event) ([]byte, error) {
 	req.Header.Set("User-Agent", "turnkey")
 	req.Header.Set("Idempotency-Key", e.Event+"-"+e.Peer) // the library may try again where a connection had just ended
 	req.Header.Set(HeaderTimestamp, at)
-	req.Header.Set(HeaderSignature, Sign(h.secret, at, body))
+	req.Header.Set(HeaderSignature, Sign(*h.secret.Load(), at, body))
 	res, err := h.client.Do(req)
 	if err != nil {
 		return nil, err
