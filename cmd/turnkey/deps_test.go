@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -66,6 +67,25 @@ func TestLayers(t *testing.T) {
 	}
 	if seen < 5 {
 		t.Errorf("got %d packages, want all of them", seen)
+	}
+}
+
+// The table of docs/design.md has every room of the server.
+func TestRoomsAreOnTheMap(t *testing.T) {
+	page, err := os.ReadFile("../../docs/design.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("go", "list", "turnkey/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for room := range strings.FieldsSeq(string(out)) {
+		room = strings.TrimPrefix(room, "turnkey/")
+		part, _, _ := strings.Cut(room, "/")
+		if part != "lab" && part != "ci" && !strings.Contains(string(page), "`"+room+"`") {
+			t.Errorf("%s is not there", room)
+		}
 	}
 }
 
