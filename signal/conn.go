@@ -64,6 +64,9 @@ type conn struct {
 	out  *queue
 	rate *rate.Limiter
 
+	got     incoming
+	handled sync.WaitGroup // what was got, by a clerk
+
 	timer   *time.Timer             // the join deadline, then the renewal of ICE servers
 	session atomic.Pointer[session] // nil until joined or resumed
 	writer  sync.WaitGroup          // the last of what is written
@@ -77,6 +80,13 @@ type conn struct {
 	ended  atomic.Bool
 	ending ending
 	reaper *time.Timer
+}
+
+// incoming is a message as it came, or errLong.
+type incoming struct {
+	kind ws.OpCode
+	body []byte
+	err  error
 }
 
 // run serves the socket, and reports whether it has ended and nothing of it is
@@ -177,15 +187,23 @@ func (c *conn) read() (_ ending, over bool) {
 			c.control()
 			continue
 		}
-		joined := c.session.Load() != nil
-		if e := c.receive(kind, b, err); e != nil && e.status == 0 {
-			c.answer(e)
-		} else if e != nil {
-			c.fail(failure(leftKicked, e))
+		c.got = incoming{kind, b, err}
+		if c.session.Load() != nil {
+			c.srv.clerks.handle(c)
+			continue
 		}
-		if !joined && c.session.Load() != nil {
+		if c.take(); c.session.Load() != nil {
 			return ending{}, false
 		}
+	}
+}
+
+// take handles what was got.
+func (c *conn) take() {
+	if e := c.receive(c.got.kind, c.got.body, c.got.err); e != nil && e.status == 0 {
+		c.answer(e)
+	} else if e != nil {
+		c.fail(failure(leftKicked, e))
 	}
 }
 

@@ -39,13 +39,14 @@ type Server struct {
 	wg       sync.WaitGroup // one for each socket
 
 	batches sync.Pool // of *batch
+	clerks  *clerks
 }
 
 // New returns a server without sockets or goroutines.
 func New(cfg Config) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Server{
-		ctx: ctx, cancel: cancel,
+		ctx: ctx, cancel: cancel, clerks: newClerks(ctx),
 		cfg:      cfg.withDefaults(),
 		newID:    func() string { return "p_" + strings.ToLower(rand.Text()[:12]) },
 		newToken: func() string { return "r_" + rand.Text() },
