@@ -97,11 +97,7 @@ func (t *algTest) conclude() ALG {
 
 // alg runs the test with one socket.
 func (g *ground) alg(ctx context.Context, why string) ALG {
-	if why != "" {
-		return ALG{State: NotTested, Why: why}
-	}
-	g.c.Progress("application-level gateways")
-	socks, why := g.sockets(ctx, 1)
+	socks, why := g.sockets(ctx, "application-level gateways", why, 1)
 	if why != "" {
 		return ALG{State: NotTested, Why: why}
 	}

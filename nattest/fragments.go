@@ -86,11 +86,7 @@ func (t *fragmentsTest) conclude() Fragments {
 
 // fragments runs the test with one socket.
 func (g *ground) fragments(ctx context.Context, why string) Fragments {
-	if why != "" {
-		return Fragments{State: NotTested, Why: why}
-	}
-	g.c.Progress("fragments")
-	socks, why := g.sockets(ctx, 1)
+	socks, why := g.sockets(ctx, "fragments", why, 1)
 	if why != "" {
 		return Fragments{State: NotTested, Why: why}
 	}

@@ -124,11 +124,7 @@ func (g *ground) hairpin(ctx context.Context, why string) Hairpin {
 	if why == "" && g.family.NAT == "no" {
 		why = "there is no NAT"
 	}
-	if why != "" {
-		return Hairpin{State: NotTested, Why: why}
-	}
-	g.c.Progress("hairpinning")
-	socks, why := g.sockets(ctx, 2)
+	socks, why := g.sockets(ctx, "hairpinning", why, 2)
 	if why != "" {
 		return Hairpin{State: NotTested, Why: why}
 	}

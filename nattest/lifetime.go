@@ -211,11 +211,8 @@ func (g *ground) lifetime(ctx context.Context, why string) Lifetime {
 	if why == "" && g.family.Pooling == "arbitrary" {
 		why = "the NAT draws from several public addresses, so another socket cannot ask for this one's"
 	}
-	if why != "" {
-		return Lifetime{State: NotTested, Why: why}
-	}
-	g.c.Progress("how long mappings live, " + span(g.c.Lifetime) + " at most")
-	socks, why := g.sockets(ctx, 2+2*len(ladder(g.c.Lifetime)))
+	test := "how long mappings live, " + span(g.c.Lifetime) + " at most"
+	socks, why := g.sockets(ctx, test, why, 2+2*len(ladder(g.c.Lifetime)))
 	if why != "" {
 		return Lifetime{State: NotTested, Why: why}
 	}

@@ -76,8 +76,13 @@ func (g *ground) rtt(ep netip.AddrPort) float64 {
 	return 0
 }
 
-// sockets opens n fresh ones, or says why it cannot.
-func (g *ground) sockets(ctx context.Context, n int) (socks []net.PacketConn, why string) {
+// sockets opens n fresh ones for a test, unless something is known that keeps it
+// from being made, or says why it cannot.
+func (g *ground) sockets(ctx context.Context, test, known string, n int) (socks []net.PacketConn, why string) {
+	if known != "" {
+		return nil, known
+	}
+	g.c.Progress(test)
 	for range n {
 		s, err := g.c.ListenPacket(ctx, g.network, net.JoinHostPort(g.local.String(), "0"))
 		if err != nil {
