@@ -100,7 +100,7 @@ func (r *PortRange) UnmarshalText(text []byte) error {
 	low, err := parsePort(first)
 	high, err2 := parsePort(last)
 	if err != nil || err2 != nil {
-		return &problem{"not a range of ports from 1 to 65535", "write first-last, e.g. 49160-49359"}
+		return &problem{"not a port or range of ports, each 1 to 65535", "write first-last, e.g. 49160-49359"}
 	}
 	if low > high {
 		return &problem{"the first port is above the last", "write e.g. 49160-49359"}

@@ -26,6 +26,8 @@ func iceRefusal(status int, withKey bool, message string) string {
 		return fmt.Sprintf("/v1/ice answers HTTP %d%s", status, said)
 	case withKey:
 		return fmt.Sprintf("the server refuses this key (HTTP %d)%s", status, said)
+	case status == http.StatusForbidden: // TURNKEY_AUTH=local, unless it says something else
+		return "the server gives nothing without a key (HTTP 403)" + said + "; set TURNKEY_AUTH=key there, and give its key by -key or TURNKEY_API_KEY"
 	}
 	return fmt.Sprintf("for want of a key (HTTP %d from /v1/ice); give -key or TURNKEY_API_KEY", status)
 }

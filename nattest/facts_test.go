@@ -120,6 +120,29 @@ func TestParseICE(t *testing.T) {
 	}
 }
 
+// Why there are no credentials is said in the server's own words where it has some.
+func TestRefusalOfCredentials(t *testing.T) {
+	for _, tt := range []struct {
+		status  int
+		withKey bool
+		message string
+		want    []string
+	}{
+		{401, false, "this server wants a key", []string{"for want of a key", "-key"}},
+		{403, false, "198.51.100.5 is not a private address", []string{"198.51.100.5 is not a private address", "TURNKEY_AUTH=key", "-key"}},
+		{403, true, "no right", []string{"refuses this key", "no right"}},
+		{429, true, "slowly", []string{"wait"}},
+		{500, false, "sorry", []string{"HTTP 500", "sorry"}},
+	} {
+		got := iceRefusal(tt.status, tt.withKey, tt.message)
+		for _, want := range tt.want {
+			if !strings.Contains(got, want) {
+				t.Errorf("%d, key %t: got %q, want %q in it", tt.status, tt.withKey, got, want)
+			}
+		}
+	}
+}
+
 func TestParseNattest(t *testing.T) {
 	for body, want := range map[string]document{
 		`{"schema":1,"stun":["a:3478","[2001:db8::1]:3479",":1"],"more":1}`: {stun: []string{"a:3478", "[2001:db8::1]:3479", ":1"}},

@@ -55,7 +55,7 @@ func hintAllocate(f *fault, u turnURL, facts *facts, now time.Time) string {
 	case 440, 443:
 		return "the server has no relay address of this family: see TURNKEY_PUBLIC_IP"
 	case 486:
-		return "the quota of allocations is used up: see the server's quota settings, or wait for old calls to end"
+		return "the user, its address or the token has as many allocations as it may: use another label, wait for old calls to end, or raise TURNKEY_MAX_ALLOCATIONS_PER_USER or _PER_IP"
 	case 508:
 		return "no relay port is free: widen TURNKEY_RELAY_PORTS"
 	}

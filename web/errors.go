@@ -54,7 +54,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 }
 
 const (
-	hintKey  = "Send \"Authorization: Bearer\" with the server's TURNKEY_API_KEY, or with a token made by `turnkey token`."
+	hintKey  = "Send the server's TURNKEY_API_KEY, or a token made by `turnkey token` or your backend: over HTTP as \"Authorization: Bearer\", to a room as \"token\" in join."
 	hintAuth = "TURNKEY_AUTH=local serves this host and its private networks only. On the server set TURNKEY_AUTH=key and TURNKEY_API_KEY, then send the key or a token of `turnkey token`; or set TURNKEY_AUTH=open to serve everybody."
 )
 

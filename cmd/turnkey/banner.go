@@ -106,8 +106,12 @@ func (s *server) announce(w io.Writer, asJSON bool) error {
 	for _, o := range st.Off {
 		fmt.Fprintf(&b, "    %-46s %s\n", o.What, o.Setting)
 	}
-	fmt.Fprintf(&b, "\n  Paste into your page (good until %s; for fresh ones GET %s/v1/ice):\n\n    const iceServers = %s;\n\n",
-		ice.ExpiresAt.Format("2006-01-02 15:04 MST"), page, snippet)
+	with := ""
+	if s.cfg.Auth == configs.AuthKey {
+		with = " with the key or a token"
+	}
+	fmt.Fprintf(&b, "\n  Paste into your page (good until %s; for fresh ones GET %s/v1/ice%s):\n\n    const iceServers = %s;\n\n",
+		ice.ExpiresAt.Format("2006-01-02 15:04 MST"), page, with, snippet)
 	_, err = io.WriteString(w, b.String())
 	return err
 }

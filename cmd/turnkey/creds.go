@@ -184,6 +184,9 @@ func (c *call) ask(cfg configs.Config, method, path string, query url.Values, in
 		if json.Unmarshal(body, &refusal) != nil || refusal.Error.Message == "" {
 			return fmt.Errorf("%s: %s; is it turnkey? TURNKEY_HTTP says where it serves", what, res.Status)
 		}
+		if res.StatusCode == http.StatusUnauthorized {
+			refusal.Error.Hint = "set TURNKEY_API_KEY here as the server has it"
+		}
 		return fmt.Errorf("%s: %s (%s)", what, refusal.Error.Message, refusal.Error.Hint)
 	}
 	if err := json.Unmarshal(body, into); err != nil {
