@@ -49,7 +49,7 @@ func TestCoturnClientsLoseNothing(t *testing.T) {
 			for i, way := range ways {
 				t.Run(way.name, func(t *testing.T) {
 					t.Parallel()
-					c := w.mint(t, fmt.Sprint("way-", i))
+					c := w.mintBy(t, []string{apiKey, limited(t)}[i%2], fmt.Sprint("way-", i))
 					args := append([]string{"-m", strconv.Itoa(clients), "-n", strconv.Itoa(messages), "-l", strconv.Itoa(size), "-z", interval}, way.args...)
 					got, err := w.uclient(t, c, args...)
 					if want := (traffic{clients * messages, clients * messages, 0}); err != nil || got != want {

@@ -9,10 +9,12 @@ import (
 	"net"
 	"net/http"
 	"testing"
+	"time"
 
 	"turnkey/lab/need"
 	"turnkey/lab/netns"
 	"turnkey/lab/program"
+	"turnkey/web"
 )
 
 func TestMain(m *testing.M) { program.Main(m) }
@@ -77,13 +79,26 @@ func startWith(t *testing.T, families []addresses, env ...string) world {
 type credential struct{ username, password string }
 
 // mint asks the server for a credential, from the client's host.
-func (w world) mint(t *testing.T, label string) credential {
+func (w world) mint(t *testing.T, label string) credential { return w.mintBy(t, apiKey, label) }
+
+// limited returns a token with a quota that nothing here reaches: it is in the
+// usernames of its credentials.
+func limited(t *testing.T) string {
+	t.Helper()
+	token, err := web.Token{TTL: time.Hour, Allocations: 1000, Bandwidth: 10_000_000_000}.Sign(apiKey, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func (w world) mintBy(t *testing.T, bearer, label string) credential {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+serverIP+":8080/v1/ice?label="+label, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	request.Header.Set("Authorization", "Bearer "+apiKey)
+	request.Header.Set("Authorization", "Bearer "+bearer)
 	response, err := program.Client(w.client).Do(request)
 	if err != nil {
 		t.Fatal(err)

@@ -72,13 +72,13 @@ type job struct {
 
 // iceServers asks the server for its list, from a client's host, and leaves
 // the STUN URLs and the TURN URL of one transport: these stacks take one each.
-func (w apart) iceServers(t *testing.T, h *netns.Host, label, transport string) (servers []map[string]any) {
+func (w apart) iceServers(t *testing.T, h *netns.Host, bearer, label, transport string) (servers []map[string]any) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+serverIP+":8080/v1/ice?label="+label, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	request.Header.Set("Authorization", "Bearer "+apiKey)
+	request.Header.Set("Authorization", "Bearer "+bearer)
 	response, err := program.Client(h).Do(request)
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +118,8 @@ func TestOtherStacksRelay(t *testing.T) {
 				var jobs [2]job
 				for i, role := range []string{"offer", "answer"} {
 					label := name + "-" + role
-					jobs[i] = job{role, w.iceServers(t, w.clients[i], label, transport), messages, size}
+					bearer := []string{apiKey, limited(t)}[i]
+					jobs[i] = job{role, w.iceServers(t, w.clients[i], bearer, label, transport), messages, size}
 					ran[label] = transport
 				}
 				w.run(t, stack.script, jobs)
