@@ -193,9 +193,10 @@ func (m *meeting) reply(ctx context.Context, e signal.Event) (*icecheck.Side, er
 	return side, nil
 }
 
-// mirrored is an attempt as the other side saw it.
+// mirrored is an attempt that the other side tells of, as this side sees it.
 func mirrored(a icecheck.Attempt) icecheck.Attempt {
-	a.Local, a.Remote = a.Remote, a.Local
+	a.Local, a.Remote = nattest.Clean(a.Remote), nattest.Clean(a.Local)
+	a.Protocol, a.Reason = nattest.Clean(a.Protocol), nattest.Clean(a.Reason)
 	return a
 }
 
@@ -237,7 +238,7 @@ func (m *meeting) next(ctx context.Context) (e signal.Event, err error) {
 		case !open:
 			return e, m.room.Err()
 		case e.Type == "error":
-			return e, &nattest.Error{Reason: e.Message, Hint: e.Hint}
+			return e, &nattest.Error{Reason: nattest.Clean(e.Message), Hint: nattest.Clean(e.Hint)}
 		case e.Type == "peer-left" && e.Peer == m.peer:
 			return e, errors.New("the other side has left")
 		case e.Type == "ice" || e.Type == "resumed":

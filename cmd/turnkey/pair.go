@@ -112,7 +112,7 @@ func refusedRoom(err error) *nattest.Error {
 	e := &nattest.Error{Reason: err.Error(), Hint: "the two sides meet over the server's WebSocket: `turnkey check` tells what is wrong with it", Err: err}
 	var refusal *signal.Error
 	if errors.As(err, &refusal) {
-		e.Reason, e.Hint = refusal.Message, refusal.Hint
+		e.Reason, e.Hint = nattest.Clean(refusal.Message), nattest.Clean(refusal.Hint)
 	}
 	return e
 }
