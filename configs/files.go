@@ -166,7 +166,11 @@ func checkFile(path, what string) (mode fs.FileMode, err error) {
 // warnOfReaders warns if others can read a file that holds a secret.
 func (l *loader) warnOfReaders(short, path string, mode fs.FileMode) {
 	if mode&0o044 != 0 && runtime.GOOS != "windows" && !l.isCredential(path) {
-		l.cfg.Warnings = append(l.cfg.Warnings, fmt.Sprintf("%s%s: other users of this machine can read %s (mode %04o); chmod 600 it", Prefix, short, path, mode))
+		unless := ""
+		if mode&0o004 == 0 {
+			unless = ", unless its group is there for turnkey"
+		}
+		l.cfg.Warnings = append(l.cfg.Warnings, fmt.Sprintf("%s%s: other users of this machine can read %s (mode %04o); chmod 600 it%s", Prefix, short, path, mode, unless))
 	}
 }
 

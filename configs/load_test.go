@@ -183,7 +183,7 @@ func TestDangersAreWarnedOf(t *testing.T) {
 		environ map[string]string
 		want    string // "" = no warning
 	}{
-		{"readable by the group", map[string]string{"TURNKEY_SECRET_FILE": open}, "TURNKEY_SECRET_FILE: other users of this machine can read " + open + " (mode 0640); chmod 600 it"},
+		{"readable by the group", map[string]string{"TURNKEY_SECRET_FILE": open}, "TURNKEY_SECRET_FILE: other users of this machine can read " + open + " (mode 0640); chmod 600 it, unless its group is there for turnkey"},
 		{"guarded by systemd", map[string]string{"TURNKEY_API_KEY_FILE": open, "CREDENTIALS_DIRECTORY": filepath.Dir(open)}, ""},
 		{"key readable by all", map[string]string{"TURNKEY_TLS_CERT": open, "TURNKEY_TLS_KEY": open}, "TURNKEY_TLS_KEY: other users of this machine can read " + open},
 		{"every IPv4 peer", map[string]string{"TURNKEY_ALLOW_PEERS": "10.0.0.1,0.0.0.0/0:80"}, "TURNKEY_ALLOW_PEERS=0.0.0.0/0:80 lets relays reach every private network"},
