@@ -14,7 +14,8 @@ import (
 // from it, in order. It has one owner at a time.
 //
 // A peer receives nothing of its own, nothing before its welcome, and nothing
-// after it has left.
+// after it has left; what one sender sends to it comes in order and once; and all
+// that is kept is bounded. A test has these rules in full, as a model.
 type room struct {
 	name  string
 	max   int
