@@ -53,8 +53,7 @@ func serve(c *call) error {
 		return err
 	}
 	if check {
-		_, err := fmt.Fprintln(c.stderr, "the configuration is valid")
-		return err
+		return checkConfig(cfg, c.stderr)
 	}
 	s, err := start(cfg, newLog(cfg, c.stderr))
 	if err != nil {
@@ -64,6 +63,20 @@ func serve(c *call) error {
 		return errors.Join(err, s.stop(context.Background()))
 	}
 	return s.run(c.ctx)
+}
+
+// checkConfig looks at what the files hold, too, that the configuration names.
+func checkConfig(cfg configs.Config, stderr io.Writer) error {
+	_, err := openCertificate(cfg, nil)
+	s := &server{cfg: cfg, access: &web.Access{}}
+	if err = errors.Join(err, s.readKeys()); err != nil {
+		return err
+	}
+	for _, w := range cfg.Warnings {
+		fmt.Fprintln(stderr, "warning:", w)
+	}
+	_, err = fmt.Fprintln(stderr, "the configuration is valid")
+	return err
 }
 
 func newLog(cfg configs.Config, w io.Writer) *slog.Logger {
