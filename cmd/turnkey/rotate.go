@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -137,4 +139,18 @@ func (s *server) readKeys() (err error) {
 	}
 	s.access.SetKeys(s.keys)
 	return nil
+}
+
+// checkConfig looks at what the files hold, too, that the configuration names.
+func checkConfig(cfg configs.Config, stderr io.Writer) error {
+	_, err := openCertificate(cfg, nil)
+	s := &server{cfg: cfg, access: &web.Access{}}
+	if err = errors.Join(err, s.readKeys()); err != nil {
+		return err
+	}
+	for _, w := range cfg.Warnings {
+		fmt.Fprintln(stderr, "warning:", w)
+	}
+	_, err = fmt.Fprintln(stderr, "the configuration is valid")
+	return err
 }

@@ -65,20 +65,6 @@ func serve(c *call) error {
 	return s.run(c.ctx)
 }
 
-// checkConfig looks at what the files hold, too, that the configuration names.
-func checkConfig(cfg configs.Config, stderr io.Writer) error {
-	_, err := openCertificate(cfg, nil)
-	s := &server{cfg: cfg, access: &web.Access{}}
-	if err = errors.Join(err, s.readKeys()); err != nil {
-		return err
-	}
-	for _, w := range cfg.Warnings {
-		fmt.Fprintln(stderr, "warning:", w)
-	}
-	_, err = fmt.Fprintln(stderr, "the configuration is valid")
-	return err
-}
-
 func newLog(cfg configs.Config, w io.Writer) *slog.Logger {
 	o := &slog.HandlerOptions{Level: cfg.LogLevel}
 	if cfg.LogFormat == configs.LogJSON {
