@@ -175,6 +175,7 @@ async function setUp(name, cuts) {
       await once(rooms.at(-1), 'state', (state) => state === 'joined');
     }
     await Promise.all(met);
+    if (rooms.some((room) => room.peers.size !== 1)) throw new Error('somebody is there twice');
     return wires.map((wire) => wire.points);
   } finally {
     for (const room of rooms) room.leave();
