@@ -3,6 +3,7 @@ package signal
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -90,6 +91,8 @@ func TestWhoForgotIsSomebodyNew(t *testing.T) {
 	_ = first.nc.Close()
 	anna.expect("peer-away")
 	anna.send(`{"type":"message","id":7,"peer":"` + id + `","data":1}`)
+	anna.send(`{"type":"ice"}`)
+	anna.expect("ice") // so the message before it was handled
 
 	again := dial(t, url, nil)
 	again.send(noncing("r", nonce))
@@ -184,5 +187,42 @@ func TestNonceIsWellMade(t *testing.T) {
 		if codeOf(err) != tt.code || err != nil && strings.Contains(err.Message+err.Hint, nonce[1:]) {
 			t.Errorf("%s: got %v, want %q", tt.join, err, tt.code)
 		}
+	}
+}
+
+// Wherever the first socket of a Go client breaks, it gets in, and is there once; but
+// where nothing shows that there is a server.
+func TestEnterOutlivesItsFirstSocket(t *testing.T) {
+	entered := 0
+	for lasts := range 9 {
+		s := New(Config{Admit: admitAll})
+		b := loopback()
+		dial, first := b.dial, true
+		b.dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := dial(ctx, network, addr)
+			if err == nil && first {
+				c = &fragile{Conn: c, lasts: lasts + 1}
+			}
+			first = false
+			return c, err
+		}
+		c, err := Enter(t.Context(), serve(t, s), "r", ClientOptions{HTTP: b.client()})
+		if err != nil {
+			if info, _ := s.Room("r"); info.Count != 0 || !strings.Contains(err.Error(), "connect to") {
+				t.Errorf("after %d reads and writes: %v, and %d are there", lasts, err, info.Count)
+			}
+			continue
+		}
+		entered++
+		expectEvent(t, c, "welcome")
+		if info, _ := s.Room("r"); info.Count != 1 {
+			t.Errorf("after %d reads and writes: %d are there", lasts, info.Count)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if entered < 6 {
+		t.Errorf("got in %d times", entered)
 	}
 }
