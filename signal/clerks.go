@@ -1,8 +1,8 @@
 package signal
 
 import (
-	"context"
 	"runtime"
+	"sync"
 	"sync/atomic"
 )
 
@@ -15,12 +15,12 @@ import (
 type clerks struct {
 	desk chan *conn
 	idle atomic.Int32
-	most int32           // may be idle
-	open context.Context // until it ends
+	most int32 // may be idle
+	gone sync.Once
 }
 
-func newClerks(open context.Context) *clerks {
-	return &clerks{desk: make(chan *conn), most: 2 * int32(runtime.GOMAXPROCS(0)), open: open}
+func newClerks() *clerks {
+	return &clerks{desk: make(chan *conn), most: 2 * int32(runtime.GOMAXPROCS(0))}
 }
 
 // handle has the message of c handled, and returns when it was.
@@ -42,13 +42,14 @@ func (k *clerks) work(c *conn) {
 	}
 }
 
-// next returns whose message is next, nil if there are others to wait for it.
+// leave is called when there are no sockets any more.
+func (k *clerks) leave() { k.gone.Do(func() { close(k.desk) }) }
+
+// next returns whose message is next, nil if there will be none, or there are
+// others to wait for it.
 func (k *clerks) next() (c *conn) {
 	if k.idle.Add(1) <= k.most {
-		select {
-		case c = <-k.desk:
-		case <-k.open.Done():
-		}
+		c = <-k.desk
 	}
 	k.idle.Add(-1)
 	return c

@@ -46,7 +46,7 @@ type Server struct {
 func New(cfg Config) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Server{
-		ctx: ctx, cancel: cancel, clerks: newClerks(ctx),
+		ctx: ctx, cancel: cancel, clerks: newClerks(),
 		cfg:      cfg.withDefaults(),
 		newID:    func() string { return "p_" + strings.ToLower(rand.Text()[:12]) },
 		newToken: func() string { return "r_" + rand.Text() },
@@ -124,7 +124,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.forget(one)
 	}
 	done := make(chan struct{})
-	go func() { s.wg.Wait(); close(done) }()
+	go func() { s.wg.Wait(); s.clerks.leave(); close(done) }()
 	select {
 	case <-done:
 		return nil

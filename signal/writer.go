@@ -56,27 +56,23 @@ func (c *conn) nextFrame(b *batch) (frame []byte, end bool) {
 
 // flush writes all there is and reports whether the socket is done with.
 func (c *conn) flush(b *batch) bool {
-	for end := false; !end; {
+	for more, end := true, false; more; {
 		b.out = c.out.control(b.out[:0])
-		for len(b.out) < batchBytes && !end {
+		for more && len(b.out) < batchBytes {
 			var frame []byte
-			frame, end = c.nextFrame(b)
-			if frame == nil {
-				break
+			if frame, end = c.nextFrame(b); frame != nil {
+				b.out = appendFrame(b.out, ws.OpText, frame)
 			}
-			b.out = appendFrame(b.out, ws.OpText, frame)
+			more = frame != nil && !end
 		}
 		if end {
 			b.out = append(b.out, closeFrame(c.ending.status, c.ending.text)...)
 		}
-		if len(b.out) == 0 {
-			return false
-		}
-		if !c.send(b.out) {
+		if len(b.out) > 0 && !c.send(b.out) || end {
 			return true
 		}
 	}
-	return true
+	return false
 }
 
 // send reports whether the bytes were written; if not, the socket is cut. The
