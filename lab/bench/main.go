@@ -34,7 +34,7 @@ type measure struct {
 type row struct {
 	title  string
 	unit   string
-	better string // more or less
+	better string // more or less, "" = there is no ratio
 }
 
 func main() {
@@ -161,7 +161,7 @@ func (r row) print(results [2][]float64) {
 		a, b = b, a
 	}
 	ratio := "" // of nothing to nothing
-	if b > 0 && !math.IsNaN(a) {
+	if r.better != "" && b > 0 && !math.IsNaN(a) {
 		ratio = fmt.Sprintf("%.2f", a/b)
 	}
 	fmt.Printf("| %s | %s | %s | %s | %s |\n", r.title, r.unit, spread(results[0]), spread(results[1]), ratio)

@@ -16,7 +16,6 @@ import (
 const (
 	signalAddr = "127.0.0.1:13480"
 	pairs      = 2000 // rooms of two that talk
-	ahead      = 4    // messages under way in each direction, as fast as they can be
 	each       = 60   // messages that a peer sends then; turnkey takes 200 at once of each, and 30 a second
 	paceTime   = 6 * time.Second
 	dialers    = 64 // pairs that join at once
@@ -49,26 +48,35 @@ func conversations(sockets int) []measure {
 		return row{fmt.Sprintf("candidates of 250 bytes through %d rooms of two, %s", pairs, what), unit, better}
 	}
 	storm := func(unit, better string) row { return row{"5000 joins at once", unit, better} }
-	const most = "as fast as they can be"
-	best := map[signaler][]float64{} // messages a second, as fast as they can be
+	type flood struct {
+		of    signaler
+		ahead int
+	}
+	best := map[flood][]float64{} // messages a second
+	half := func(of signaler, ahead int) float64 { return median(best[flood{of, ahead}]) / 2 }
+	most := func(ahead int) measure {
+		what := fmt.Sprintf("as fast as they can be, %d under way each way", ahead)
+		return measure{"signal", []row{talk(what, "per second", "more"), talk(what, "per CPU-second of the server", "more"), talk(what, "lost", "less")},
+			func(s *server) ([]float64, error) {
+				values, err := s.most(ahead)
+				if err == nil {
+					best[flood{s.signaler, ahead}] = append(best[flood{s.signaler, ahead}], values[0])
+				}
+				return values, err
+			}}
+	}
 	var paces []row
-	for _, pace := range []string{"at half of what peer 1.0.2 can", "at half of what it can itself"} {
+	for _, pace := range []string{"at half of what it can itself, 1 under way", "at half of what peer 1.0.2 can, 4 under way", "at half of what it can itself, 4 under way"} {
 		paces = append(paces, talk(pace, "p50, ms", "less"), talk(pace, "p99, ms", "less"), talk(pace, "lost", "less"),
-			talk(pace, "% of the server's processor", "less"))
+			talk(pace, "% of the server's processor", ""))
 	}
 	return []measure{
 		{"signal", []row{{fmt.Sprintf("resident memory of %d joined sockets", sockets), "kB each", "less"}},
 			func(s *server) ([]float64, error) { return s.idle(sockets) }},
-		{"signal", []row{talk(most, "per second", "more"), talk(most, "per CPU-second of the server", "more"), talk(most, "lost", "less")},
-			func(s *server) ([]float64, error) {
-				values, err := s.most()
-				if err == nil {
-					best[s.signaler] = append(best[s.signaler], values[0])
-				}
-				return values, err
-			}},
+		most(4),
+		most(1),
 		{"signal", paces, func(s *server) ([]float64, error) {
-			return s.atPaces(median(best[peerJS{}])/2, median(best[s.signaler])/2)
+			return s.atPaces(half(s.signaler, 1), half(peerJS{}, 4), half(s.signaler, 4))
 		}},
 		{"signal", []row{storm("s", "less"), storm("failed", "less"), storm("per CPU-second of the server", "more")},
 			func(s *server) ([]float64, error) { return s.storm(5000) }},
@@ -185,9 +193,9 @@ func (s *server) talkers() (*load, error) {
 }
 
 // most returns how many messages go through rooms of two a second, and a second of
-// the server's processor time, when a message lets the next go, and how many were
-// lost.
-func (s *server) most() ([]float64, error) {
+// the server's processor time, when each that comes lets one go back, and how many
+// were lost.
+func (s *server) most(ahead int) ([]float64, error) {
 	in, err := s.talkers()
 	if err != nil {
 		return nil, err
@@ -217,7 +225,7 @@ func (s *server) atPaces(paces ...float64) (values []float64, _ error) {
 	}
 	defer in.close()
 	err = on(s.apart, func() error {
-		if _, err := in.flood(each, ahead); err != nil {
+		if _, err := in.flood(each, 1); err != nil {
 			return err
 		}
 		for _, rate := range paces {
