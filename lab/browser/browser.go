@@ -25,7 +25,7 @@ import (
 // to say how far it came.
 func limit() time.Duration {
 	if need.Long() {
-		return 20 * time.Minute
+		return 10 * time.Minute
 	}
 	return 2 * time.Minute
 }

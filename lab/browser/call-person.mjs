@@ -1,8 +1,6 @@
 // One person at the call page, as a test sees them: what they press, what
 // they see, and what their browser's statistics say behind the page's back.
-import { openPage } from './driver.mjs';
-
-const patience = 20_000; // ms for whatever has to become true
+import { openPage, patience } from './driver.mjs';
 
 export class Person {
   errors = []; // of the browser's console

@@ -12,10 +12,9 @@ import { Worker } from 'node:worker_threads';
 
 import { RTCPeerConnection } from 'node-datachannel/polyfill';
 import WebSocket from 'ws';
-import { launch, openPage, run, within } from './driver.mjs';
+import { launch, openPage, patience, run, within } from './driver.mjs';
 
-const patience = 25_000; // ms for a case
-const atOnce = 16;       // cases that run together
+const atOnce = 16; // cases that run together
 
 let client, endpoint;
 
@@ -50,7 +49,7 @@ run(async ({ url, key, stride, browsers }) => {
   const failures = [];
   const attempt = (name, f) => within(patience, name, f()).catch((err) => failures.push(`${name}: ${err.message}`));
 
-  await attempt('over relays', overRelays); // while there are ports for it
+  await attempt('over relays', overRelays);
   const quiet = await setUp('whole', [[], []]); // how many points there are
   const cases = [];
   for (const side of [0, 1]) {
@@ -75,7 +74,10 @@ run(async ({ url, key, stride, browsers }) => {
   await attempt('waits', waits);
   await attempt('a lost welcome', lostWelcome);
   await attempt('told by the operator', () => toldByOperator(url, key));
-  for (const name of browsers) await attempt(`with ${name}`, () => withBrowser(name, url));
+  for (const name of browsers) {
+    const browser = await launch(name);
+    await attempt(`with ${name}`, () => withBrowser(browser, name, url));
+  }
   return { failures, total, points: quiet };
 });
 
@@ -333,8 +335,7 @@ async function toldByOperator(url, key) {
 }
 
 // A page and Node exchange words, whoever comes first.
-async function withBrowser(name, url) {
-  const browser = await launch(name);
+async function withBrowser(browser, name, url) {
   for (const first of ['node', 'page']) {
     const room = `with-${name}-${first}`;
     const page = await openPage(browser, new URL('/docs/protocol', url).href);

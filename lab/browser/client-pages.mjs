@@ -6,7 +6,7 @@
 // Result: what went on, step by step.
 import net from 'node:net';
 
-import { launch, run, within } from './driver.mjs';
+import { launch, patience, run, within } from './driver.mjs';
 
 run(async ({ url, examples, group, hidden }) => {
   const steps = [];
@@ -27,7 +27,7 @@ run(async ({ url, examples, group, hidden }) => {
   return { steps };
 });
 
-const until = (page, f, ...args) => page.waitForFunction(f, { polling: 100, timeout: 20_000 }, ...args);
+const until = (page, f, ...args) => page.waitForFunction(f, { polling: 100, timeout: patience }, ...args);
 
 // example opens a page some times over, as if the server had it, and waits until
 // each shows the pictures of all.
@@ -115,7 +115,7 @@ async function cutSetUp(browser, way, frames) {
   const bob = await enter(browser, way, room);
   for (let i = 0; i < 3; i++) {
     way.left = frames; // one of both, then the other one, too
-    await within(20_000, 'a cut', new Promise((resolve) => {
+    await within(patience, 'a cut', new Promise((resolve) => {
       const look = () => (way.left <= 0 ? resolve() : setTimeout(look, 20));
       look();
       bob.evaluate(() => lab.peer?.signal(lab.said++)); // so that there is something to cut

@@ -4,10 +4,18 @@
 // as one JSON argument, and what it returns goes back as one line of JSON.
 // Browsers share the network namespace of the script.
 import { execFileSync } from 'node:child_process';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 import puppeteer from 'puppeteer-core';
 
 const open = new Set(); // browsers not yet closed
+
+const limit = Number(process.env.LAB_LIMIT) || 60_000; // ms for the script
+
+// What has to become true may take so many ms: more where browsers are many.
+export const patience = limit / 5;
 
 const chromiumFlags = [
   '--no-sandbox', // the labs run as root
@@ -38,7 +46,9 @@ export async function launch(name, { media = false, trust = '', mdns = true, ins
 function launchChromium({ media, trust, mdns, insecure }) {
   const args = [...chromiumFlags];
   if (insecure) args.push('--ignore-certificate-errors');
-  if (media) args.push('--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream');
+  if (media) {
+    args.push('--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', `--use-file-for-fake-video-capture=${pictures()}`);
+  }
   if (trust) args.push(`--unsafely-treat-insecure-origin-as-secure=${trust}`);
   if (!mdns) args.push('--disable-features=WebRtcHideLocalIpsWithMdns');
   return puppeteer.launch({
@@ -46,11 +56,23 @@ function launchChromium({ media, trust, mdns, insecure }) {
   });
 }
 
+// pictures writes a second of small ones, in shades of grey, and returns the file:
+// with the browsers' own a few calls at once take all of a small machine.
+function pictures() {
+  const file = join(mkdtempSync(join(tmpdir(), 'tk-camera-')), 'grey.y4m');
+  const parts = [Buffer.from('YUV4MPEG2 W160 H120 F20:1 Ip A1:1 C420\n')];
+  for (let i = 0; i < 20; i++) parts.push(Buffer.from('FRAME\n'), Buffer.alloc(160 * 120, 60 + 8 * i), Buffer.alloc(160 * 120 / 2, 128));
+  writeFileSync(file, Buffer.concat(parts));
+  return file;
+}
+
 function launchFirefox({ media, trust, mdns, insecure }) {
   const prefs = { ...firefoxPrefs };
   if (media) {
     prefs['media.navigator.streams.fake'] = true;
     prefs['media.navigator.permission.disabled'] = true;
+    prefs['media.navigator.video.default_width'] = 160;
+    prefs['media.navigator.video.default_height'] = 120;
   }
   if (trust) {
     prefs['media.devices.insecure.enabled'] = true;
@@ -74,7 +96,7 @@ export function useResolver(file) {
 //   scheme         'light' or 'dark'; only in Chromium
 export async function openPage(browser, url, { width, height, scheme } = {}) {
   const page = await browser.newPage();
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(Math.max(patience, 30_000));
   page.on('pageerror', (err) => process.stderr.write(`error in ${url}: ${err.message}\n`));
   if (width && height) await page.setViewport({ width, height });
   if (scheme) await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
@@ -101,7 +123,6 @@ export function within(limit, what, promise) {
 // happens, before LAB_LIMIT milliseconds are over. An error is a result too:
 // {"error": "..."}.
 export async function run(lab) {
-  const limit = Number(process.env.LAB_LIMIT) || 60_000;
   let result;
   try {
     result = await within(limit, 'lab', lab(JSON.parse(process.argv[2])));

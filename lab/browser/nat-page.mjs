@@ -4,7 +4,7 @@
 // views: [{width, height, scheme, shot, fold}] to take pictures of, with fold of
 // what is seen without scrolling.
 // Result: the report, what the page shows, and what the console complains of.
-import { launch, openPage, run, screenshot } from './driver.mjs';
+import { launch, openPage, patience, run, screenshot } from './driver.mjs';
 
 const usual = /^The Cross-Origin-Opener-Policy header has been ignored/;
 
@@ -16,7 +16,7 @@ run(async ({ url, browser: name, key = '', views = [] }) => {
   page.on('pageerror', (err) => errors.push(err.message));
   const begun = Date.now();
   await page.goto(url);
-  const over = () => page.waitForFunction(() => globalThis.natReport?.() || !document.getElementById('problem').hidden, { timeout: 20_000 });
+  const over = () => page.waitForFunction(() => globalThis.natReport?.() || !document.getElementById('problem').hidden, { timeout: patience });
   await over();
   const took = Date.now() - begun;
   const asked = await page.evaluate(() => document.getElementById('problem').textContent);

@@ -8,7 +8,7 @@
 // certificate is believed then).
 // Result: for each side, what it sent and received and its selected
 // candidate pair.
-import { launch, openPage, run, useResolver, within } from './driver.mjs';
+import { launch, openPage, patience, run, useResolver, within } from './driver.mjs';
 
 run(async ({ url, browsers, transport, only = '', messages, size, label, spoil, resolver = '' }) => {
   if (resolver) useResolver(resolver);
@@ -23,8 +23,8 @@ run(async ({ url, browsers, transport, only = '', messages, size, label, spoil, 
   const offer = await a.evaluate(() => lab.offer());
   const answer = await b.evaluate((sdp) => lab.answer(sdp), offer);
   await a.evaluate((sdp) => lab.accept(sdp), answer);
-  await within(20_000, 'data channel', Promise.all(sides.map((page) => page.evaluate(() => lab.opened))));
-  await within(20_000, 'messages', Promise.all(sides.map((page) => page.evaluate(() => lab.exchange()))));
+  await within(patience, 'data channel', Promise.all(sides.map((page) => page.evaluate(() => lab.opened))));
+  await within(patience, 'messages', Promise.all(sides.map((page) => page.evaluate(() => lab.exchange()))));
   return { sides: await Promise.all(sides.map((page) => page.evaluate(() => lab.finish()))) };
 });
 
