@@ -3,6 +3,7 @@ package signal
 import (
 	"encoding/json"
 	"net/netip"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -17,6 +18,70 @@ type Joining struct {
 
 // leftRejoined is told of a join whose client had another one under way.
 const leftRejoined = "rejoined"
+
+// join lets the socket into a room, if the room, the token and the caps allow. A
+// client whose welcome was lost finds the session there that it has begun; once
+// that is over, or if there is none, it begins one.
+func (s *Server) join(c *conn, m Message) *Error {
+	grant, err := s.admit(c, m)
+	if err != nil {
+		return err
+	}
+	has := s.begun(m, grant)
+	for {
+		if has != nil {
+			if ok, err := s.proceed(has, c, m); ok || err != nil {
+				return err
+			}
+		}
+		joining, err := s.approve(c, m, grant)
+		if err != nil {
+			return err
+		}
+		switch has, err = s.place(c, m, grant, joining); {
+		case err != nil:
+			s.left(joining, err.Code)
+			return err
+		case has == nil:
+			return nil
+		}
+		s.left(joining, leftRejoined)
+	}
+}
+
+// place makes a session of who was admitted, or returns the one that the client
+// has begun in the meantime.
+func (s *Server) place(c *conn, m Message, grant Grant, joining *Joining) (has *session, _ *Error) {
+	ice, next, err := s.issue(c.id, grant)
+	if err != nil {
+		return nil, err.closing(websocket.StatusInternalError)
+	}
+	h, err := s.acquire(m.Room)
+	if err != nil {
+		return nil, err.closing(closeFull)
+	}
+	one, token := &session{id: c.id, hub: h, addr: c.addr, grant: grant, joining: joining, since: time.Now().Unix()}, ""
+	if m.Keep {
+		token = s.newToken()
+		one.key, one.out.keeps = keyOf(token), true
+		s.remember(one)
+	}
+	if m.Nonce != "" {
+		one.first = &first{keyOf(m.Nonce), token, grant.Subject}
+	}
+	has, err = h.join(one, c, m, token, ice)
+	if has == nil && err == nil {
+		c.later(next)
+		c.req = nil
+		return nil, nil
+	}
+	one.ended = true // nobody else has it
+	s.forget(one)
+	if err != nil {
+		err = err.closing(closeFull)
+	}
+	return has, err
+}
 
 // admit applies the rules of the operator and of the token.
 func (s *Server) admit(c *conn, m Message) (Grant, *Error) {

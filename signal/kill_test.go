@@ -149,3 +149,74 @@ func callWithKill(t *testing.T, at int) (points int) {
 	m.dead.Wait()
 	return count
 }
+
+// When the server comes up anew, a client joins again as somebody new, with the name
+// it has by now. What is for everybody and was not written yet goes out; of a message
+// to a peer, whose id is gone, the client says that it was not delivered, and of
+// descriptions nothing.
+func TestClientSurvivesARestart(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	watched := make(chan struct{}) // the second time, a watcher is there first
+	up := func(l net.Listener, wait <-chan struct{}) (*Server, func()) {
+		s := New(Config{Admit: func(_ *http.Request, _, token string) (Grant, *Error) {
+			if wait != nil && token == "" {
+				<-wait
+			}
+			return Grant{}, nil
+		}})
+		s.jitter = 0
+		h := &http.Server{Handler: s}
+		go func() { _ = h.Serve(l) }()
+		return s, func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			_ = h.Close()
+			if err := s.Shutdown(ctx); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	s, down := up(l, nil)
+	s.newID = func() string { return "p_client" }
+	c, err := Enter(t.Context(), "ws://"+addr+"/v1/ws", "r", ClientOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectEvent(t, c, "welcome")
+	down()
+	expectEvent(t, c, "goaway")
+	for _, m := range []struct {
+		kind Type
+		peer string
+	}{{Offer, "p_other"}, {Note, "p_other"}, {Update, ""}, {Note, Everyone}} {
+		if _, err := c.Send(m.kind, m.peer, map[string]any{"sdp": sdpOf(Offer, 1), "data": 1, "name": "Anna"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l, err = net.Listen("tcp4", addr); err != nil {
+		t.Fatal(err)
+	}
+	_, down = up(l, watched)
+	defer down()
+	watcher := dial(t, "ws://"+addr+"/v1/ws", nil)
+	watcher.send(`{"type":"join","room":"r","token":"watcher"}`)
+	watcher.expect("welcome")
+	close(watched)
+	if e := expectEvent(t, c, "error"); e.Code != "not_delivered" || e.Re != 3 {
+		t.Errorf("got %s, want that the message, request 3, was not delivered", e.Raw)
+	}
+	expectEvent(t, c, "welcome")
+	if m := watcher.expect("peer-joined"); m["name"] != "Anna" {
+		t.Errorf("got %v, want her by her new name", m)
+	}
+	if m := watcher.expect("message"); m["data"] != 1.0 {
+		t.Errorf("got %v, want what was for everybody", m)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
