@@ -119,6 +119,11 @@ func TestCheckNamesTheCause(t *testing.T) {
 					t.Fatal(err)
 				}
 				judgeCheck(t, r, tt.fail, tt.none)
+				var text strings.Builder
+				r.WriteText(&text)
+				if title, _, _ := strings.Cut(text.String(), "\n"); strings.HasPrefix(title, "NOT TESTED WHOLE: ") != (name == "no key") {
+					t.Errorf("got title %q", title)
+				}
 			})
 		})
 	}

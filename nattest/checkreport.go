@@ -3,6 +3,7 @@ package nattest
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -40,11 +41,13 @@ func (r *CheckReport) ExitCode() int {
 // what matters first.
 func (r *CheckReport) WriteText(w io.Writer) {
 	count := map[string]int{}
+	untested := false // TURN, whole
 	var l lines
 	for _, state := range []string{"failed", "warning", "not_tested", "ok"} {
 		for _, it := range r.Checks {
 			if it.State == state {
 				count[state]++
+				untested = untested || it.Name == "turn" && it.TURN == nil
 				it.write(&l)
 			}
 		}
@@ -61,6 +64,9 @@ func (r *CheckReport) WriteText(w io.Writer) {
 	}
 	if n := count["not_tested"]; n > 0 {
 		title += fmt.Sprintf("; %d skipped", n)
+	}
+	if r.OK && untested {
+		title = "NOT TESTED WHOLE: " + strings.TrimPrefix(title, "OK: ") + ", TURN among them"
 	}
 	l.print(w, title)
 }

@@ -89,8 +89,15 @@ func errRoom(room string) *Error {
 		Hint: "Ask for a token for this room, or name the room of the token."}
 }
 
+func errTokenKey() *Error {
+	e := errTokenInvalid("the server has no key of its alg and kid")
+	e.Hint = "If your own backend signs tokens, put its public key into TURNKEY_JWT_KEYS under the token's kid, or sign with TURNKEY_API_KEY and HS256; else `turnkey token` makes one."
+	return e
+}
+
 func errOrigin(origin string) *Error {
-	hint := "On the server list the page's origin (scheme://host:port) in TURNKEY_ORIGINS, several separated by commas."
+	hint := "On the server list the page's origin (scheme://host:port) in TURNKEY_ORIGINS, several separated by commas; " +
+		"if the page is the server's own, let the proxy in front of it pass the header Host on as it came."
 	message := "another site's page may not read this"
 	if origin != "" {
 		message = fmt.Sprintf("a page of %.200q may not read this", origin)

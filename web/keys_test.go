@@ -88,6 +88,9 @@ func TestKeysOfOthers(t *testing.T) {
 			if err != nil && (err.Status != 401 || err.Hint == "" || !strings.Contains(err.Message, tt.says)) {
 				t.Errorf("got %+v, want 401, a hint, and %q in the message", err, tt.says)
 			}
+			if tt.says == "no key" && !strings.Contains(err.Hint, "TURNKEY_JWT_KEYS") {
+				t.Errorf("got hint %q, want the setting of the keys", err.Hint)
+			}
 			access.SetKeys(nil)
 			if _, err := access.CheckBearer(request(remote, "turn.example"), tt.token); tt.code == "" && tt.name[:3] != "the" && err == nil {
 				t.Error("without the keys: got no error")

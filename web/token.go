@@ -113,7 +113,7 @@ func parseToken(key string, keys *Keys, token string) (claims, *Error) {
 	case errors.Is(err, jwt.ErrTokenMalformed):
 		return c, errTokenInvalid("it is neither the API key nor a token that can be read")
 	case errors.Is(err, errNoSuchKey):
-		return c, errTokenInvalid("the server has no key that it could be signed with")
+		return c, errTokenKey()
 	case errors.Is(err, jwt.ErrTokenRequiredClaimMissing):
 		return c, errTokenInvalid("it never expires; tokens need exp")
 	case err != nil:

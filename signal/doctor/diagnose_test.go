@@ -41,7 +41,7 @@ var cases = []struct {
 	want  string // code: message > hint, a line each
 }{
 	{"nothing wrong", func(*Pair) {}, StageChecking, `
-nothing_wrong: nothing wrong was seen between p_anna and p_bob`},
+nothing_wrong: nothing wrong was seen between p_anna and p_bob so far, and they are still trying`},
 
 	{"no reports", func(p *Pair) { p.Sides[a].Report, p.Sides[b].Report = Report{}, Report{} }, StageCandidates, `
 nothing_wrong: nothing wrong was seen between p_anna and p_bob; whether they are connected is not known, for neither has said so > a client may tell with a state message: see docs/protocol.md`},
@@ -141,7 +141,7 @@ turn_refused: this server refused an Allocate with the name of p_bob, over tcp: 
 		p.Peers[b].Sessions = nil
 		p.Peers[b].Refused = []Refusal{{At: after(2), Transport: "udp", Method: "Allocate", Code: 401, Reason: "another realm"}}
 	}, StageChecking, `
-nothing_wrong: nothing wrong was seen between p_anna and p_bob`},
+nothing_wrong: nothing wrong was seen between p_anna and p_bob so far, and they are still trying`},
 
 	{"quota", func(p *Pair) {
 		noRelay(p, b)
@@ -159,7 +159,7 @@ turn_refused: this server refused an Allocate with the name of p_bob, over udp: 
 turn_unused: no Allocate with a credential of p_anna came to this server > does its RTCPeerConnection have the iceServers of the welcome message? If so, its network lets neither UDP nor TCP to TURNKEY_PORT pass`},
 
 	{"not done yet", func(p *Pair) { noRelay(p, a); p.Sides[a].Candidates.End = false; p.Peers[a].Bound = time.Time{} }, StageChecking, `
-nothing_wrong: nothing wrong was seen between p_anna and p_bob`},
+nothing_wrong: nothing wrong was seen between p_anna and p_bob so far, and they are still trying`},
 
 	{"nothing came", func(p *Pair) {
 		noRelay(p, a)
@@ -183,7 +183,7 @@ peer_denied: the relay of p_anna may not reach a candidate of p_bob: DENY_PEERS 
 peer_denied: the relay of p_anna may not reach a candidate of p_bob: own address outside RELAY_PORTS > on this server's own addresses, relays reach ports in TURNKEY_RELAY_PORTS only`},
 
 	{"denied is somebody else", func(p *Pair) { deny(p, "10.0.0.0/8 (private)", "10.0.0.9") }, StageChecking, `
-nothing_wrong: nothing wrong was seen between p_anna and p_bob`},
+nothing_wrong: nothing wrong was seen between p_anna and p_bob so far, and they are still trying`},
 
 	{"failed with relays", func(p *Pair) { p.Sides[a].Report.State = "failed" }, StageChecking, `
 checks_failed: p_anna says that no pair of candidates works with p_bob, though both have relay candidates > is TURNKEY_RELAY_PORTS open for UDP in the server's firewall? GET /readyz tells what the server's own test of it found`},

@@ -200,7 +200,10 @@ func (p Pair) failed() Finding {
 // nothing says what is known of a pair without findings.
 func (p Pair) nothing() Finding {
 	f := Finding{Code: "nothing_wrong", Message: "nothing wrong was seen between " + p.Peers[0].ID + " and " + p.Peers[1].ID}
-	if p.Sides[0].Report.State == "" && p.Sides[1].Report.State == "" {
+	switch {
+	case p.stage() == StageChecking:
+		f.Message += " so far, and they are still trying"
+	case p.Sides[0].Report.State == "" && p.Sides[1].Report.State == "":
 		f.Message += "; whether they are connected is not known, for neither has said so"
 		f.Hint = "a client may tell with a state message: see docs/protocol.md"
 	}
