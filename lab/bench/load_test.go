@@ -1,0 +1,116 @@
+//go:build linux
+
+package main
+
+import (
+	"math"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+)
+
+// two returns the load of a room of two, and the server's ends of its sockets.
+func two(t *testing.T) (*load, [2]net.Conn) {
+	t.Helper()
+	l, err := newLoad(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.close)
+	at, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer at.Close()
+	var far [2]net.Conn
+	for i := range far {
+		near, err := net.Dial("tcp4", at.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if far[i], err = at.Accept(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = far[i].Close() })
+		if err := l.add(i, &socket{Conn: near}, native{}.candidate("p_z", line)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return l, far
+}
+
+// relay passes on what comes from one peer.
+func relay(from, to net.Conn) {
+	for {
+		f, err := ws.ReadFrame(from)
+		if err != nil {
+			return
+		}
+		_ = ws.WriteFrame(to, ws.NewTextFrame(ws.UnmaskFrame(f).Payload))
+	}
+}
+
+func TestLoadCountsWhatItSends(t *testing.T) {
+	l, far := two(t)
+	go relay(far[0], far[1])
+	go relay(far[1], far[0])
+	if lost, err := l.flood(50, 4); lost != 0 || err != nil {
+		t.Errorf("flood: lost %d, %v", lost, err)
+	}
+	for range 2 {
+		p, err := l.pace(1000, 100*time.Millisecond)
+		if err != nil || len(p.took) != 100 || len(p.late) != 100 || p.lost != 0 || quantile(p.took, 0) <= 0 {
+			t.Errorf("pace: %d came, %d were sent, %d lost, %v", len(p.took), len(p.late), p.lost, err)
+		}
+	}
+}
+
+// A pace that nobody can hold gives no number.
+func TestLoadSaysThatItIsLate(t *testing.T) {
+	l, far := two(t)
+	go relay(far[0], far[1])
+	go relay(far[1], far[0])
+	p, err := l.pace(1e8, 20*time.Microsecond)
+	if err != nil || len(p.took) != 2000 {
+		t.Fatalf("%d came, %v", len(p.took), err)
+	}
+	if v := p.inTime(1); !math.IsNaN(v) {
+		t.Errorf("late by %v ms, and %v all the same", quantile(p.late, 0.99), v)
+	}
+	if got := spread([]float64{1, p.inTime(1), 2}); got != "the load was late" {
+		t.Errorf("got %q", got)
+	}
+	if got := spread([]float64{1, paced{late: []float64{0.1}}.inTime(3), 2}); got != "2.00 (1.00 to 3.00)" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// What a server says besides is answered, wherever a frame breaks off.
+func TestLoadAnswersPings(t *testing.T) {
+	l, far := two(t)
+	frames := append(ws.MustCompileFrame(ws.NewPingFrame([]byte("x"))), ws.MustCompileFrame(ws.NewTextFrame([]byte(`{"type":"peer-joined"}`)))...)
+	frames = append(frames, ws.MustCompileFrame(ws.NewPingFrame(nil))...)
+	for i := range frames {
+		if _, err := far[0].Write(frames[i : i+1]); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.turn(10_000, ignore); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{"x", ""} {
+		_ = far[0].SetReadDeadline(time.Now().Add(10 * time.Second))
+		if f, err := ws.ReadFrame(far[0]); err != nil || f.Header.OpCode != ws.OpPong || string(ws.UnmaskFrame(f).Payload) != want {
+			t.Fatalf("got %v %q, %v, want a pong with %q", f.Header, f.Payload, err, want)
+		}
+	}
+	if err := ws.WriteFrame(far[1], ws.NewCloseFrame(ws.NewCloseFrameBody(4004, "no answer"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.turn(10_000, ignore); err == nil || !strings.Contains(err.Error(), "no answer") {
+		t.Errorf("got %v, want what the server said", err)
+	}
+}
