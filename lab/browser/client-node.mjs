@@ -71,6 +71,7 @@ run(async ({ url, key, stride, browsers }) => {
   await attempt('during a call', duringCall);
   await attempt('expired', expired);
   await attempt('a message is missing', missing);
+  await attempt('the server is away', away);
   await attempt('waits', waits);
   await attempt('a lost welcome', lostWelcome);
   await attempt('told by the operator', () => toldByOperator(url, key));
@@ -92,11 +93,11 @@ async function load(url) {
 // Cut makes a class of WebSockets that are cut at some points: before and after
 // each message that is sent or received there is one, counted over all sockets.
 function cutting(steps, { spoil = (frame) => frame, deaf = () => false } = {}) {
-  const wire = { points: 0, steps: new Set(steps), live: null };
+  const wire = { points: 0, steps: new Set(steps), live: null, refuse: () => false };
   wire.Socket = class {
     constructor(url, protocols) {
       wire.live = this;
-      this.ws = new WebSocket(url, protocols);
+      this.ws = new WebSocket(wire.refuse() ? 'ws://127.0.0.1:9' : url, protocols); // where nobody listens
       this.ws.onerror = () => {};
       this.ws.onopen = (event) => this.onopen?.(event);
       this.ws.onclose = (event) => this.onclose?.(event);
@@ -316,6 +317,25 @@ async function lostWelcome() {
   await met;
   if (seen.join() !== bob.id || anna.peers.size !== 1) throw new Error(`saw ${seen}, and ${bob.id} is there`);
   for (const room of [anna, bob]) room.leave();
+}
+
+// While there is no server after a long call, the pauses grow; then the call goes on.
+async function away() {
+  const { wires, rooms } = await call('away');
+  const { id } = rooms[0];
+  const attempts = [];
+  wires[0].refuse = () => attempts.push(performance.now()) <= 3;
+  const { now } = Date;
+  Date.now = () => now() + 60_000;
+  try {
+    wires[0].live.ws.terminate();
+    await once(rooms[0], 'state', (state) => state === 'joined');
+  } finally {
+    Date.now = now;
+  }
+  const pauses = attempts.slice(1).map((at, i) => at - attempts[i]);
+  if (rooms[0].id !== id || pauses.some((pause, i) => pause < 245 * 2 ** i)) throw new Error(`${id} is ${rooms[0].id} after pauses of ${pauses} ms`);
+  for (const room of rooms) room.leave();
 }
 
 // What the operator sends through the API arrives, to all and to one.

@@ -210,7 +210,7 @@ class Room extends EventTarget {
     this.#drop();
     const rejoin = this.#joinedAt < Infinity; // then a full room may be full of the lost socket
     if (final.includes(code) && !(rejoin && code === 4010)) return this.#close();
-    if (Date.now() - this.#joinedAt > patience) this.#attempts = 0;
+    if (this.state === "joined" && Date.now() - this.#joinedAt > patience) this.#attempts = 0;
     if (!rejoin && this.#attempts === 0) {
       this.#emit("error", { code: "unreachable", message: "the server does not answer", hint: "Trying again. Is it running, and is this address not holding too many connections to it?" });
     }
