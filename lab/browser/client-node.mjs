@@ -2,9 +2,10 @@
 // node-datachannel: call set-ups whose sockets are cut at every point, and calls
 // that lose theirs.
 //
-// Input: url of the server, stride (1: each point at which a socket can be cut),
+// Input: url of the server, program (the server, for those that are killed), stride (1: each point at which a socket can be cut),
 // browsers (with which Node makes a call, too).
 // Result: the cases that went wrong, how many there were, and what else was seen.
+import { spawn } from 'node:child_process';
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join as path } from 'node:path';
@@ -43,7 +44,7 @@ class Connection extends RTCPeerConnection {
   }
 }
 
-run(async ({ url, key, stride, browsers }) => {
+run(async ({ url, key, program, stride, browsers }) => {
   endpoint = new URL('/v1/ws', url);
   client = await load(url);
   const failures = [];
@@ -74,6 +75,7 @@ run(async ({ url, key, stride, browsers }) => {
   await attempt('the server is away', away);
   await attempt('waits', waits);
   await attempt('a lost welcome', lostWelcome);
+  await killed(program, 4 * stride, attempt);
   await attempt('told by the operator', () => toldByOperator(url, key));
   for (const name of browsers) {
     const browser = await launch(name);
@@ -336,6 +338,43 @@ async function away() {
   const pauses = attempts.slice(1).map((at, i) => at - attempts[i]);
   if (rooms[0].id !== id || pauses.some((pause, i) => pause < 245 * 2 ** i)) throw new Error(`${id} is ${rooms[0].id} after pauses of ${pauses} ms`);
   for (const room of rooms) room.leave();
+}
+
+// The server is killed when some message was sent or has come, and another one comes up
+// that knows nothing: all meet anew, and nobody is there twice.
+async function killed(program, stride, attempt) {
+  const here = endpoint;
+  endpoint = new URL('ws://127.0.0.1:8080/v1/ws');
+  let server;
+  const up = async () => {
+    server = spawn(program, ['serve'], { env: { TURNKEY_PUBLIC_IP: '127.0.0.1', TURNKEY_ALLOW_PEERS: '127.0.0.0/8' }, stdio: 'ignore' });
+    const alive = () => fetch('http://127.0.0.1:8080/healthz').then(() => true, () => false);
+    while (!await alive()) await new Promise((resolve) => { setTimeout(resolve, 20); });
+  };
+  const call = async (name, at) => {
+    let messages = 0;
+    const count = () => {
+      if (++messages !== at) return;
+      server.once('exit', up);
+      server.kill('SIGKILL');
+    };
+    const wires = [0, 1].map(() => cutting([], { spoil: (frame) => { count(); return frame; }, deaf: () => { count(); return false; } }));
+    const rooms = wires.map((wire) => enter(name, wire));
+    try {
+      await Promise.all(rooms.map(meet));
+      if (rooms.some((room) => room.peers.size !== 1)) throw new Error('somebody is there twice');
+      return messages;
+    } finally {
+      for (const room of rooms) room.leave();
+    }
+  };
+  await up();
+  let messages = 0;
+  await attempt('not killed', async () => { messages = await call('alive', 0); });
+  for (let at = 1; at <= messages; at += stride) await attempt(`killed at ${at}`, () => call(`killed-${at}`, at));
+  server.removeAllListeners('exit');
+  server.kill();
+  endpoint = here;
 }
 
 // What the operator sends through the API arrives, to all and to one.

@@ -16,6 +16,7 @@ import (
 type nodeInput struct {
 	URL      string   `json:"url"`
 	Key      string   `json:"key"`
+	Program  string   `json:"program"`
 	Stride   int      `json:"stride"`
 	Browsers []string `json:"browsers"`
 }
@@ -27,7 +28,7 @@ func TestClientInNode(t *testing.T) {
 	// node-datachannel leaves its relays to time out.
 	_, host := start(t, allowClients, "TURNKEY_PEERS_PER_IP=1000", "TURNKEY_API_KEY="+key,
 		"TURNKEY_RELAY_PORTS=40000-49999", "TURNKEY_MAX_ALLOCATIONS_PER_IP=0")
-	in := nodeInput{URL: url, Key: key, Stride: 9, Browsers: []string{"chromium"}}
+	in := nodeInput{URL: url, Key: key, Program: program.Binary(t), Stride: 9, Browsers: []string{"chromium"}}
 	if need.Long() {
 		in.Stride, in.Browsers = 1, []string{"chromium", "firefox"}
 	}
