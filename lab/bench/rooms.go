@@ -45,7 +45,7 @@ func signalers(dir string) ([]kind, error) {
 
 func conversations(sockets int) []measure {
 	talk := func(what, unit, better string) row {
-		return row{fmt.Sprintf("candidates of 250 bytes through %d rooms of two, %s", pairs, what), unit, better}
+		return row{"candidates, " + what, unit, better}
 	}
 	storm := func(unit, better string) row { return row{"5000 joins at once", unit, better} }
 	type flood struct {
@@ -53,9 +53,9 @@ func conversations(sockets int) []measure {
 		ahead int
 	}
 	best := map[flood][]float64{} // messages a second
-	half := func(of signaler, ahead int) float64 { return median(best[flood{of, ahead}]) / 2 }
+	half := func(of signaler, ahead int) float64 { return median(best[flood{of, ahead}][1:]) / 2 } // the first does not count
 	most := func(ahead int) measure {
-		what := fmt.Sprintf("as fast as they can be, %d under way each way", ahead)
+		what := fmt.Sprintf("%d under way each way, as fast as they can be", ahead)
 		return measure{"signal", []row{talk(what, "per second", "more"), talk(what, "per CPU-second of the server", "more"), talk(what, "lost", "less")},
 			func(s *server) ([]float64, error) {
 				values, err := s.most(ahead)
@@ -66,8 +66,8 @@ func conversations(sockets int) []measure {
 			}}
 	}
 	var paces []row
-	for _, pace := range []string{"at half of what it can itself, 1 under way", "at half of what peer 1.0.2 can, 4 under way", "at half of what it can itself, 4 under way"} {
-		paces = append(paces, talk(pace, "p50, ms", "less"), talk(pace, "p99, ms", "less"), talk(pace, "lost", "less"),
+	for _, pace := range []string{"at half of its own most with 1", "at half of peer's most with 4", "at half of its own most with 4"} {
+		paces = append(paces, talk(pace+", p50", "ms", "less"), talk(pace+", p99", "ms", "less"), talk(pace, "lost", "less"),
 			talk(pace, "% of the server's processor", ""))
 	}
 	return []measure{
