@@ -113,6 +113,9 @@ func FuzzDecode(f *testing.F) {
 		`{"type":"join","id":1,"room":"r","name":"n","meta":{}}`, `{"type":"offer","peer":"p","sdp":"v=0"}`,
 		`{"type":"candidate","peer":"p","candidate":{"candidate":"","sdpMid":"0"},"x":1}`, `{"type":"candidate","peer":"p","candidate":null}`,
 		`{"type":"message","peer":"*","data":[1,{"a":"\ud800"}],"seq":1}`, `{"type":"bye","peer":"p"}`, `{"type":"\u0069ce"}`, "\xff", `{}`,
+		`{"type":"join","room":"r","resume":true,"nonce":"0123456789abcdef"}`, `{"type":"answer","peer":"p","sdp":"v=0","offer":"x"}`,
+		`{"type":"update","name":"n"}`, `{"type":"resume","resume":"r","seq":1}`, `{"type":"ack","seq":1}`, `{"type":"restart","peer":"p"}`,
+		`{"type":"state","peer":"p","state":"failed","selected":{"local":"host"}}`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -125,9 +128,9 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		switch m.Type {
-		case Join, ICE:
+		case Join, ICE, Update, Resume, Ack, State:
 			return
-		case Bye, Offer, Answer, Candidate, Note:
+		case Bye, Offer, Answer, Candidate, Note, Restart, Request:
 		default:
 			t.Fatalf("type %q is not of the set", m.Type)
 		}
