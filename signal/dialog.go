@@ -143,7 +143,11 @@ func (r *room) trickle(from string, m Message) (ds []delivery, warn *Error, _ *E
 		return nil, nil, errEarly()
 	case !known:
 		d.bytes += len(m.body)
-		d.early = append(d.early, early{c.ufrag, m})
+		ufrag := c.ufrag
+		if n := len(d.early); c.end && ufrag == "" && n > 0 {
+			ufrag = d.early[n-1].ufrag // it ends what came before it
+		}
+		d.early = append(d.early, early{ufrag, m})
 		if seen.What = doctor.Held; !c.end {
 			r.tell(seen)
 		}

@@ -45,6 +45,8 @@ var mistakes = []struct {
 	{"an offer to oneself", []string{"b" + describing(Offer, "%b", 2)}, "peer_not_found", ""},
 	{"an offer to everybody", []string{"b" + describing(Offer, "*", 2)}, "bad_field", ""},
 	{"a candidate before its offer", []string{"b" + trickling("%a", 2, 7), "b" + describing(Offer, "%a", 2)}, "", "offer 2, candidate 7"},
+	{"candidates and their end before their offer", []string{"b" + trickling("%a", 2, 7), `b{"type":"candidate","peer":"%a","candidate":null}`, "b" + describing(Offer, "%a", 2)}, "", "offer 2, candidate 7, " + ending1},
+	{"candidates and their end of before a bye", []string{"b" + describing(Offer, "%a", 2), `b{"type":"bye","peer":"%a"}`, "b" + trickling("%a", 2, 7), `b{"type":"candidate","peer":"%a","candidate":null}`, "b" + describing(Offer, "%a", 3)}, "", "offer 3"},
 	{"a candidate without its prefix", offered(strings.Replace(trickling("%a", 2, 7), `"candidate:1`, `"1`, 1)), "", "candidate 7"},
 	{"a candidate with a=", offered(strings.Replace(trickling("%a", 2, 7), `"candidate:1`, `"a=candidate:1`, 1)), "", "candidate 7"},
 	{"a candidate of no section, where there is one", offered(strings.NewReplacer(`"sdpMid":"0",`, "", `"sdpMLineIndex":0,`, "").Replace(trickling("%a", 2, 7))), "", "candidate 7"},
