@@ -209,16 +209,13 @@ type paced struct {
 	lost int
 }
 
-// mayBeLate is how many milliseconds the load may be late at p99. A load that is
-// later measures itself.
-const mayBeLate = 1
-
-// inTime returns v, or no number if the load was late.
-func (p paced) inTime(v float64) float64 {
-	if quantile(p.late, 0.99) > mayBeLate {
+// inTime returns quantile q of the times, or no number if the load was late: by
+// more than a millisecond at p99, and by more than a tenth of the time at p99.
+func (p paced) inTime(q float64) float64 {
+	if quantile(p.late, 0.99) > max(1, quantile(p.took, 0.99)/10) {
 		return math.NaN()
 	}
-	return v
+	return quantile(p.took, q)
 }
 
 // pace has the peers send so many messages a second, one after the other, for a
@@ -238,7 +235,7 @@ func (l *load) pace(rate float64, during time.Duration) (p paced, _ error) {
 		return nil
 	}
 	for n := 0; len(p.took) < total && time.Since(start) < during+patience; {
-		for burst := 0; burst < 16 && n < total; burst++ {
+		for burst := 0; burst < 64 && n < total; burst++ {
 			now := time.Since(start)
 			if now < due(n) {
 				break

@@ -81,22 +81,28 @@ func TestLoadCountsWhatItSends(t *testing.T) {
 	}
 }
 
-// A pace that nobody can hold gives no number.
+// A pace that was not held gives no number.
 func TestLoadSaysThatItIsLate(t *testing.T) {
 	l, far := two(t)
 	go relay(far[0], far[1])
 	go relay(far[1], far[0])
 	p, err := l.pace(1e8, 20*time.Microsecond)
-	if err != nil || len(p.took) != 2000 {
-		t.Fatalf("%d came, %v", len(p.took), err)
+	if err != nil || len(p.took) != 2000 || quantile(p.late, 1) <= 0 {
+		t.Fatalf("%d came, %v late at most, %v", len(p.took), quantile(p.late, 1), err)
 	}
-	if v := p.inTime(1); !math.IsNaN(v) {
-		t.Errorf("late by %v ms, and %v all the same", quantile(p.late, 0.99), v)
+	for _, tt := range []struct {
+		took, late float64
+		number     bool
+	}{{5, 0.9, true}, {5, 1.1, false}, {50, 4.9, true}, {50, 5.1, false}} {
+		p := paced{took: []float64{tt.took}, late: []float64{tt.late}}
+		if got := p.inTime(0.5); (got == tt.took) != tt.number || math.IsNaN(got) == tt.number {
+			t.Errorf("%v ms, late by %v: got %v", tt.took, tt.late, got)
+		}
 	}
-	if got := spread([]float64{1, p.inTime(1), 2}); got != "the load was late" {
+	if got := spread([]float64{1, math.NaN(), 2}); got != "the load was late" {
 		t.Errorf("got %q", got)
 	}
-	if got := spread([]float64{1, paced{late: []float64{0.1}}.inTime(3), 2}); got != "2.00 (1.00 to 3.00)" {
+	if got := spread([]float64{1, 3, 2}); got != "2.00 (1.00 to 3.00)" {
 		t.Errorf("got %q", got)
 	}
 }
