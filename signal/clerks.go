@@ -6,12 +6,11 @@ import (
 	"sync/atomic"
 )
 
-// clerks handle what comes from peers that have joined. Their sockets could, but
-// handling takes a deep stack, which thousands of sockets need not have. And while
-// the garbage collector is at work, every goroutine that allocates works for it, so
-// much at the first time that it has done enough for many messages: a clerk gets
-// its due back, where a socket does not before the collector is done. Messages
-// then waited for ten times as long.
+// clerks handle what comes from peers that have joined. A socket's own goroutine
+// could, but that takes a deep stack, which thousands need not have. And while the
+// garbage collector works, a goroutine that allocates works for it in advance, for
+// many messages at once: with thousands that handle one each, all of its work is
+// done before any more messages are.
 type clerks struct {
 	desk chan *conn
 	idle atomic.Int32
