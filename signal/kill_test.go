@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -189,6 +190,11 @@ func TestClientSurvivesARestart(t *testing.T) {
 	expectEvent(t, c, "welcome")
 	down()
 	expectEvent(t, c, "goaway")
+	for without := false; !without; runtime.Gosched() { // what is sent before may have been written
+		c.mu.Lock()
+		without = c.ws == nil
+		c.mu.Unlock()
+	}
 	for _, m := range []struct {
 		kind Type
 		peer string
