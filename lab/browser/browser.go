@@ -27,7 +27,7 @@ func limit() time.Duration {
 	if need.Long() {
 		return 10 * time.Minute
 	}
-	return 2 * time.Minute
+	return 150 * time.Second
 }
 
 // Run runs a script of this folder on h, hands it input as JSON and decodes

@@ -1,22 +1,28 @@
 // Two peer connections, each in a page of its own, may use only relays that
 // GET /v1/ice hands out, and pass messages both ways.
 //
-// Input: url of a page of the server, browsers (two names), transport (of
-// the TURN URL that is left in: udp or tcp) or only (that URL itself), messages
-// and size (bytes of each), label (begins those of the credentials), spoil
-// (true: with a wrong credential), resolver (a resolv.conf to live with; any
-// certificate is believed then).
-// Result: for each side, what it sent and received and its selected
+// Input: url of a page of the server, browsers (two names), ways (one after the
+// other: transport of the TURN URL that is left in, udp or tcp, or only, that URL
+// itself, and label, which begins those of the credentials), messages and size
+// (bytes of each), spoil (true: with a wrong credential), resolver (a resolv.conf
+// to live with; any certificate is believed then).
+// Result: for each way and side, what it sent and received and its selected
 // candidate pair.
 import { launch, openPage, patience, run, useResolver, within } from './driver.mjs';
 
-run(async ({ url, browsers, transport, only = '', messages, size, label, spoil, resolver = '' }) => {
+run(async ({ url, browsers, ways, messages, size, spoil, resolver = '' }) => {
   if (resolver) useResolver(resolver);
   const running = {};
   for (const name of new Set(browsers)) running[name] = await launch(name, { insecure: resolver !== '' });
-  const sides = await Promise.all(browsers.map(async (name, i) => {
-    const page = await openPage(running[name], url);
-    await page.evaluate(prepare, { transport, only, messages, size, spoil, label: `${label}-${i}` });
+  const results = [];
+  for (const way of ways) results.push(await pass(browsers.map((name) => running[name]), url, { ...way, messages, size, spoil }));
+  return { ways: results };
+});
+
+async function pass(browsers, url, terms) {
+  const sides = await Promise.all(browsers.map(async (browser, i) => {
+    const page = await openPage(browser, url);
+    await page.evaluate(prepare, { ...terms, label: `${terms.label}-${i}` });
     return page;
   }));
   const [a, b] = sides;
@@ -25,11 +31,11 @@ run(async ({ url, browsers, transport, only = '', messages, size, label, spoil, 
   await a.evaluate((sdp) => lab.accept(sdp), answer);
   await within(patience, 'data channel', Promise.all(sides.map((page) => page.evaluate(() => lab.opened))));
   await within(patience, 'messages', Promise.all(sides.map((page) => page.evaluate(() => lab.exchange()))));
-  return { sides: await Promise.all(sides.map((page) => page.evaluate(() => lab.finish()))) };
-});
+  return Promise.all(sides.map((page) => page.evaluate(() => lab.finish())));
+}
 
 // prepare runs in the page and leaves one half of the lab there.
-async function prepare({ transport, only, messages, size, spoil, label }) {
+async function prepare({ transport, only = '', messages, size, spoil, label }) {
   const response = await fetch(`/v1/ice?label=${label}`);
   if (!response.ok) throw new Error(`/v1/ice answered ${response.status}: ${await response.text()}`);
   const { iceServers } = await response.json();

@@ -37,20 +37,24 @@ func start(t *testing.T, env ...string) (*program.Program, *netns.Host) {
 }
 
 type relayInput struct {
-	URL       string   `json:"url"`
-	Browsers  []string `json:"browsers"`
-	Transport string   `json:"transport"`
-	Messages  int      `json:"messages"`
-	Size      int      `json:"size"`
-	Label     string   `json:"label"`
-	Spoil     bool     `json:"spoil"`
-	Only      string   `json:"only"`     // the URL to use
-	Resolver  string   `json:"resolver"` // a resolv.conf
+	URL      string     `json:"url"`
+	Browsers []string   `json:"browsers"`
+	Ways     []relayWay `json:"ways"`
+	Messages int        `json:"messages"`
+	Size     int        `json:"size"`
+	Spoil    bool       `json:"spoil"`
+	Resolver string     `json:"resolver"` // a resolv.conf
+}
+
+type relayWay struct {
+	Transport string `json:"transport"`
+	Label     string `json:"label"`
+	Only      string `json:"only"` // the URL to use
 }
 
 type relayResult struct {
 	Error string
-	Sides []struct {
+	Ways  [][]struct { // of two sides
 		Label, URL    string
 		Received      int
 		Local, Remote string // types of the selected candidates
@@ -67,16 +71,14 @@ func TestDataChannelOverRelay(t *testing.T) {
 	var labels []string
 	pairs := [][]string{{"chromium", "chromium"}, {"firefox", "firefox"}, {"chromium", "firefox"}}
 	for _, pair := range pairs {
+		name := strings.Join(pair, "-")
+		in := relayInput{URL: url, Browsers: pair, Messages: messages, Size: 1000}
 		for _, transport := range []string{"udp", "tcp"} {
-			name := strings.Join(append(pair, transport), "-")
-			t.Run(name, func(t *testing.T) {
-				in := relayInput{URL: url, Browsers: pair, Transport: transport, Messages: messages, Size: 1000, Label: name}
-				var got relayResult
-				Run(t, host, "relay.mjs", in, &got)
-				checkSides(t, in, got)
-			})
-			labels = append(labels, name+"-0", name+"-1")
+			label := name + "-" + transport
+			in.Ways = append(in.Ways, relayWay{Transport: transport, Label: label})
+			labels = append(labels, label+"-0", label+"-1")
 		}
+		t.Run(name, func(t *testing.T) { passMessages(t, host, in) })
 	}
 	if !t.Failed() {
 		p.Stop(t) // ends what the browsers left behind
@@ -84,24 +86,31 @@ func TestDataChannelOverRelay(t *testing.T) {
 	}
 }
 
-// checkSides checks what the pages say.
-func checkSides(t *testing.T, in relayInput, got relayResult) {
+// passMessages lets two browsers pass messages by each way, and checks what they say.
+func passMessages(t *testing.T, host *netns.Host, in relayInput) {
 	t.Helper()
+	var got relayResult
+	Run(t, host, "relay.mjs", in, &got)
 	if got.Error != "" {
 		t.Fatalf("the browsers report: %s", got.Error)
 	}
-	if len(got.Sides) != 2 {
-		t.Fatalf("got results of %d sides, want 2", len(got.Sides))
+	if len(got.Ways) != len(in.Ways) {
+		t.Fatalf("got results of %d ways, want %d", len(got.Ways), len(in.Ways))
 	}
-	for _, side := range got.Sides {
-		if want := in.Messages * in.Size; side.Received != want {
-			t.Errorf("%s received %d bytes, want %d", side.Label, side.Received, want)
+	for i, way := range in.Ways {
+		if len(got.Ways[i]) != 2 {
+			t.Fatalf("%s: got results of %d sides, want 2", way.Label, len(got.Ways[i]))
 		}
-		if side.Local != "relay" || side.Remote != "relay" {
-			t.Errorf("%s: selected pair is %s to %s, want relay to relay", side.Label, side.Local, side.Remote)
-		}
-		if side.RelayProtocol != in.Transport {
-			t.Errorf("%s: relay protocol is %q, want %q (%s)", side.Label, side.RelayProtocol, in.Transport, side.URL)
+		for _, side := range got.Ways[i] {
+			if want := in.Messages * in.Size; side.Received != want {
+				t.Errorf("%s received %d bytes, want %d", side.Label, side.Received, want)
+			}
+			if side.Local != "relay" || side.Remote != "relay" {
+				t.Errorf("%s: selected pair is %s to %s, want relay to relay", side.Label, side.Local, side.Remote)
+			}
+			if side.RelayProtocol != way.Transport {
+				t.Errorf("%s: relay protocol is %q, want %q (%s)", side.Label, side.RelayProtocol, way.Transport, side.URL)
+			}
 		}
 	}
 }
@@ -140,7 +149,7 @@ func TestWrongCredentialGathersNothing(t *testing.T) {
 	for _, name := range []string{"chromium", "firefox"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // Firefox takes ten seconds to give up
-			in := relayInput{URL: url, Browsers: []string{name, name}, Transport: "udp", Messages: 1, Size: 1, Label: name, Spoil: true}
+			in := relayInput{URL: url, Browsers: []string{name, name}, Ways: []relayWay{{Transport: "udp", Label: name}}, Messages: 1, Size: 1, Spoil: true}
 			var got relayResult
 			Run(t, host, "relay.mjs", in, &got)
 			if !strings.Contains(got.Error, "no relay candidate was gathered") {
