@@ -246,7 +246,7 @@ func (c *Client) open(run context.Context) (*clientSocket, error) {
 		e, err := exchange(ctx, ws, hello)
 		if err == nil && e.Code == "resume_expired" {
 			c.mu.Lock()
-			c.link.expired()
+			c.link.expired(e.lastID)
 			c.mu.Unlock()
 			continue
 		}

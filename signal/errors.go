@@ -22,6 +22,7 @@ type Error struct {
 	Temporary bool
 
 	re     int64                // the request it answers, 0 = none
+	lastID int64                // of errResume
 	status websocket.StatusCode // closes the socket with it, 0 = the socket stays open
 }
 
@@ -70,8 +71,9 @@ func (e *Error) message(kind string) []byte {
 		Code    string `json:"code"`
 		Message string `json:"message"`
 		Hint    string `json:"hint,omitempty"`
+		LastID  int64  `json:"lastId,omitempty"`
 		Fatal   bool   `json:"fatal,omitempty"`
-	}{kind, e.re, e.Code, e.Message, e.Hint, e.status != 0})
+	}{kind, e.re, e.Code, e.Message, e.Hint, e.lastID, e.status != 0})
 }
 
 // write answers an HTTP request that gets no WebSocket.
@@ -140,9 +142,13 @@ func errNoICE() *Error {
 	return fault("internal", "the server's log says why; try again", "no ICE servers could be issued")
 }
 
-func errResume() *Error {
-	return fault("resume_expired", "join the room anew, on this socket if you like, and connect to everybody in it again",
+// errResume says up to which request the session was handled that is over, 0 = that
+// is not known any more.
+func errResume(last int64) *Error {
+	e := fault("resume_expired", "join the room anew, on this socket if you like, and connect to everybody in it again",
 		"there is no session to go on with: it ended more than %v ago, or the server was restarted, or the messages since are too many", resumeWindow)
+	e.lastID = last
+	return e
 }
 
 func errIDUsed(id, last int64) *Error {
@@ -164,7 +170,7 @@ func errNotDelivered(peer string) *Error {
 }
 
 // errPerhapsNot is what a client says to itself of a message whose session ended
-// before the server had said that it was handled.
+// before the server had said that it was handled, or for which nobody is there now.
 func errPerhapsNot(peer string) *Error {
 	return fault("not_delivered", "the session ended first; who is there now comes with the next welcome: send it anew, if twice does no harm",
 		"the message for %q may not have arrived", peer)

@@ -67,11 +67,11 @@ func (h *hub) heard(s *session) {
 }
 
 // receive handles a request that came over c. One that came over a socket that
-// has been replaced, or that was handled before, is dropped.
+// has been replaced, or after the end, or that was handled before, is dropped.
 func (h *hub) receive(s *session, c *conn, m Message) *Error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if s.conn != c {
+	if s.conn != c || s.ended {
 		return nil
 	}
 	h.heard(s)
@@ -224,11 +224,11 @@ func (h *hub) end(s *session, why reason) {
 	h.deliver(h.room.leave(s.id, why))
 }
 
-// over reports whether the session has ended.
-func (h *hub) over(s *session) bool {
+// over reports whether the session has ended, and up to which request it was handled.
+func (h *hub) over(s *session) (last int64, over bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return s.ended
+	return s.last, s.ended
 }
 
 // deliver hands parcels to the outboxes. A peer whose outbox is full leaves at

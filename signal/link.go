@@ -120,21 +120,31 @@ func (l *link) handled(id int64) {
 	}
 }
 
-// expired ends the session, so that the next greeting joins as somebody new.
-func (l *link) expired() { l.token, l.nonce, l.ended = "", rand.Text(), true }
+// expired ends the session, of which the server says up to which request it was
+// handled, 0 = it does not know. The next greeting joins as somebody new.
+func (l *link) expired(last int64) {
+	l.token, l.nonce, l.ended = "", rand.Text(), true
+	if last == 0 {
+		return
+	}
+	l.handled(last)
+	for i := range l.held {
+		l.held[i].written = false // it did not arrive, and will not
+	}
+}
 
 // forget drops what is held of a session that has ended, also what was sent since,
-// when nobody knew. Messages may have arrived if they were written: sent again they
-// might do so twice. Those to a peer are for an id that may be nobody's. Messages for
-// everybody that were not written go out now. The rest is of connections that have
-// ended with the session.
+// when nobody knew, but for messages. They go out now, unless they were written and
+// the server cannot say whether they were handled: sent again they might arrive twice.
+// If who they are for is gone, the server says so. Descriptions and candidates are of
+// connections that have ended with the session.
 func (l *link) forget() {
 	held := l.held
 	l.held, l.bytes = nil, 0
 	for _, r := range held {
 		switch {
 		case r.kind != Note:
-		case r.written || r.peer != Everyone:
+		case r.written:
 			l.lost = append(l.lost, r)
 		default:
 			l.held = append(l.held, r)

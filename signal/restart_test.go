@@ -39,7 +39,7 @@ func (w *simulation) finish(all *calls, apps []*caller) {
 // nothing. Of each description and its candidates nothing is heard but by who it is for, once, in
 // order and without a gap; whatever was broken off is done anew; and in the end each
 // two have a whole offer and the whole answer to it. A message arrives once at most,
-// and once if the sessions that it was from and for are still there.
+// and once if the session that it was for is still there, whatever became of its sender's.
 func TestCallsSurviveTheServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for seed := range runs(500, 30_000) {

@@ -7,13 +7,14 @@ import (
 // forget drops a session that has ended, and its room with the room's last one.
 // Who was in the room is told of as having left.
 func (s *Server) forget(one *session) {
-	if one.hub.over(one) && s.drop(one) && one.why != "" {
+	if last, over := one.hub.over(one); over && s.drop(one, last) && one.why != "" {
 		s.left(one.joining, string(one.why))
 	}
 }
 
-// drop reports whether it is the first to forget the session.
-func (s *Server) drop(one *session) bool {
+// drop reports whether it is the first to forget the session, which was handled up
+// to the request last.
+func (s *Server) drop(one *session, last int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if one.forgotten {
@@ -22,6 +23,7 @@ func (s *Server) drop(one *session) bool {
 	one.forgotten = true
 	if one.resumable() {
 		delete(s.sessions, one.key)
+		s.past.add(one.key, last)
 	}
 	s.unhold(one)
 	s.release(one.hub)
@@ -54,17 +56,18 @@ func (s *Server) unhold(one *session) {
 // resume goes on with a session over a new socket. If that cannot be, the socket
 // may still join a room.
 func (s *Server) resume(c *conn, m Message) *Error {
+	key := keyOf(m.Resume)
 	s.mu.Lock()
-	one := s.sessions[keyOf(m.Resume)]
+	one := s.sessions[key]
 	s.mu.Unlock()
-	if one == nil {
-		return errResume()
+	if one != nil {
+		if ok, err := s.proceed(one, c, m); ok || err != nil {
+			return err
+		}
 	}
-	ok, err := s.proceed(one, c, m)
-	if err == nil && !ok {
-		err = errResume()
-	}
-	return err
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return errResume(s.past.last[key])
 }
 
 // proceed goes on with a session over a new socket, after a resume or a join. It

@@ -32,6 +32,7 @@ type Server struct {
 	rooms    map[string]*hub
 	conns    map[*conn]struct{}
 	sessions map[sessionKey]*session // that may be resumed
+	past     past                    // that may be no more
 	perIP    map[netip.Prefix]int    // sockets, and sessions without one
 	sockets  int                     // in perIP together
 	draining bool

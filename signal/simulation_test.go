@@ -226,7 +226,7 @@ func (w *simulation) take(c *simulated, frame []byte) {
 		w.t.Fatal(err)
 	}
 	if e.Code == "resume_expired" {
-		c.link.expired()
+		c.link.expired(e.lastID)
 		w.greet(c)
 		return
 	}

@@ -71,6 +71,7 @@ run(async ({ url, key, program, stride, browsers }) => {
 
   await attempt('during a call', duringCall);
   await attempt('expired', expired);
+  await attempt('ended', ended);
   await attempt('a message is missing', missing);
   await attempt('the server is away', away);
   await attempt('waits', waits);
@@ -244,6 +245,41 @@ async function expired() {
   if (await why !== 'rejoined') throw new Error(`left: ${await why}`);
   const { peer } = await again;
   if (peer === peers[0] || rooms[0].state !== 'joined') throw new Error('not met anew');
+  for (const room of rooms) room.leave();
+}
+
+// The server knows how far it came in a session that is over: what it has not handled
+// goes out in the next one, what it has does not.
+async function ended() {
+  let resume, lose = false;
+  const deaf = (frame) => { resume = JSON.parse(frame).resume ?? resume; return false; };
+  const spoil = (frame) => (lose ? '{"type":"ice"}' : frame);
+  const { rooms, peers } = await call('ended', [{ spoil, deaf }, {}]);
+  const got = [];
+  const hear = (peer) => peer.addEventListener('signal', ({ detail }) => typeof detail === 'string' && got.push(detail));
+  hear(peers[1]);
+  rooms[1].addEventListener('peer', ({ detail }) => hear(detail));
+  const lost = [];
+  rooms[0].addEventListener('warning', ({ detail }) => lost.push(detail));
+  const handled = once(peers[1], 'signal', (s) => s === 'handled');
+  peers[0].signal('handled');
+  await handled;
+  lose = true;
+  peers[0].signal('written');
+  const last = new Promise((resolve) => {
+    rooms[1].addEventListener('peer', ({ detail }) => detail.addEventListener('signal', ({ detail: s }) => s === 'last' && resolve()));
+  });
+  const gone = once(rooms[0], 'state', (state) => state === 'reconnecting');
+  const other = new WebSocket(endpoint, 'turnkey.v1');
+  other.onopen = () => {
+    other.send(JSON.stringify({ type: 'resume', resume, seq: 0 }));
+    other.send('{"type":"bye"}');
+  };
+  await gone;
+  lose = false;
+  peers[0].signal('last');
+  await last;
+  if (got.join() !== 'handled,written,last' || lost.length > 0) throw new Error(`got ${got}, and warnings ${JSON.stringify(lost)}`);
   for (const room of rooms) room.leave();
 }
 

@@ -300,17 +300,20 @@ class Room extends EventTarget {
   // If a session cannot be resumed, all are met anew: they saw this peer leave.
   #refused(m) {
     if (m.code === "resume_expired") {
-      for (const { peer, data } of this.#session.expire()) {
-        this.#emit("warning", { code: "not_delivered", message: "a message may not have arrived", hint: "The session ended first; send it anew, if twice does no harm.", peer, data });
-      }
+      this.#undelivered(this.#session.expire(m.lastId), "a message may not have arrived", "The session ended first; send it anew, if twice does no harm.");
       this.#forget("rejoined");
       this.#greet();
     } else if (!benign.includes(m.code)) this.#emit(m.code === "not_delivered" ? "warning" : "error", m);
   }
 
+  #undelivered(messages, message, hint) {
+    for (const { peer, data } of messages) this.#emit("warning", { code: "not_delivered", message, hint, peer, data });
+  }
+
   #welcome(m) {
     this.id = m.peer;
     this.#forget("rejoined");
+    this.#undelivered(this.#session.keep(m.peers.map(({ id }) => id)), "who a message is for is gone", "Send it to who has come in its place.");
     this.#joined(m);
     for (const peer of m.peers) this.#add(peer.id, { ...peer, present: true });
     this.#await();
@@ -711,10 +714,7 @@ class Session {
       case "resumed":
         this.#written = this.#spent = 0; // falls through
       case "ack":
-        while (this.#held[0]?.id <= m.lastId) {
-          this.#held.shift();
-          this.#written = Math.max(0, this.#written - 1);
-        }
+        this.#handled(m.lastId);
         return true;
       default:
     }
@@ -734,18 +734,35 @@ class Session {
     return { type: "ack", seq: this.#seq };
   }
 
+  #handled(lastId) {
+    while (this.#held[0]?.id <= lastId) {
+      this.#held.shift();
+      this.#written = Math.max(0, this.#written - 1);
+    }
+  }
+
   /**
-   * Ends the session, so that the next greeting joins as somebody new, and returns the messages that may not have arrived.
-   * Those to all that were not written yet go out then; all else belongs to connections that end with the session.
+   * Ends the session, which was handled up to lastId, if the server knows, so that the next greeting joins as somebody new.
+   * Messages that were not handled go out then. Returns those of which that is not known; all else belongs to connections
+   * that end with the session.
    */
-  expire() {
+  expire(lastId) {
     this.#token = "";
     this.#nonce = random();
+    this.#handled(lastId);
     const messages = this.#held.filter(({ message }) => message.type === "message");
-    const waits = ({ message, written }) => message.peer === "*" && !written;
-    this.#held = messages.filter(waits);
+    const doubtful = (request) => request.written && !lastId;
+    this.#held = messages.filter((request) => !doubtful(request));
     this.#written = 0;
-    return messages.filter((request) => !waits(request)).map(({ message }) => message);
+    return messages.filter(doubtful).map(({ message }) => message);
+  }
+
+  /** Keeps of what is held what is for all, or for one of these; returns the messages that are not. */
+  keep(ids) {
+    const there = ({ message: { peer } }) => !peer || ["*", "next", ...ids].includes(peer);
+    const gone = this.#held.filter((request) => !there(request)).map(({ message }) => message);
+    this.#held = this.#held.filter(there);
+    return gone;
   }
 }
 
