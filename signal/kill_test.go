@@ -152,9 +152,8 @@ func callWithKill(t *testing.T, at int) (points int) {
 }
 
 // When the server comes up anew, a client joins again as somebody new, with the name
-// it has by now. What is for everybody and was not written yet goes out; of a message
-// to a peer, whose id is gone, the client says that it was not delivered, and of
-// descriptions nothing.
+// it has by now. Messages that were not written yet go out, for whom there is nobody
+// the server says so, and descriptions do not.
 func TestClientSurvivesARestart(t *testing.T) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -212,10 +211,10 @@ func TestClientSurvivesARestart(t *testing.T) {
 	watcher.send(`{"type":"join","room":"r","token":"watcher"}`)
 	watcher.expect("welcome")
 	close(watched)
-	if e := expectEvent(t, c, "error"); e.Code != "not_delivered" || e.Re != 3 {
-		t.Errorf("got %s, want that the message, request 3, was not delivered", e.Raw)
-	}
 	expectEvent(t, c, "welcome")
+	if e := expectEvent(t, c, "error"); e.Code != "peer_not_found" || e.Re != 3 {
+		t.Errorf("got %s, want that there is nobody for the message, request 3", e.Raw)
+	}
 	if m := watcher.expect("peer-joined"); m["name"] != "Anna" {
 		t.Errorf("got %v, want her by her new name", m)
 	}
