@@ -81,7 +81,7 @@ export function sentence({ local, remote, transport }, who) {
   if (local.relayed) return `Through a relay on your side, reached${over}.`;
   if (remote.relayed) return `Through a relay on the side of ${who}${over}.`;
   if (local.type === "host" && remote.type === "host") return `Direct from host to host${over}; no server in between.`;
-  return `Direct${over}, through a NAT (${kinds[local.type]} here, ${kinds[remote.type]} there); no server in between.`;
+  return `Direct${over} (${kinds[local.type]} here, ${kinds[remote.type]} there); no server in between.`;
 }
 
 /** The path in two words, for a badge. */
