@@ -41,15 +41,24 @@ func (p *probe) advance(now time.Time) (wake time.Time, over bool) {
 }
 
 // useReserve asks from more sockets where the first contradict each other, or
-// where the NAT has several addresses: chance may have made them look alike.
+// where the NAT has several addresses: chance may have made them look alike. It asks
+// a second time, too, where nothing came back: a network that was away for a second
+// does not block UDP.
 func (p *probe) useReserve(now time.Time) {
-	if p.reserved || !p.doubtful() {
+	if p.reserved || !p.doubtful() && !p.silent(now) {
 		return
 	}
 	p.reserved = true
 	for i := range p.spare {
 		p.trial(now.Add(time.Duration(i)*stagger), p.mapping+p.filtering+i)
 	}
+}
+
+// silent says that all requests have had their time, and nothing came back.
+func (p *probe) silent(now time.Time) bool {
+	return !slices.ContainsFunc(p.tests, func(t *test) bool {
+		return t.answered() || t.code != 0 || !t.done && (t.step < len(t.at) || now.Before(t.due(now, p.asked)))
+	})
 }
 
 func (p *probe) doubtful() bool {

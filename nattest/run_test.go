@@ -178,6 +178,25 @@ func TestRunUDPBlocked(t *testing.T) {
 	}
 }
 
+// A network that lets no UDP through for a while does not block it.
+func TestRunWhereTheNetworkWasAway(t *testing.T) {
+	var back time.Time
+	l := lab{nat: &vnet.NATType{}, filter: func(vnet.Chunk) bool { return time.Now().After(back) }}
+	l.run(t, func(t *testing.T, c Config) {
+		back = time.Now().Add(1600 * time.Millisecond)
+		r, err := Run(context.Background(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.V4.UDP != "ok" || r.Verdict.Relay == required || r.V4.Mapping.Behavior == AddressDependent || r.V4.Mapping.Behavior == AddressAndPortDependent {
+			t.Errorf("got UDP %s, %s, mapping %s", r.V4.UDP, r.Verdict.Relay, r.V4.Mapping.Behavior)
+		}
+		if d := time.Duration(r.DurationMS) * time.Millisecond; d > 5*time.Second {
+			t.Errorf("it took %s", d)
+		}
+	})
+}
+
 func TestRunKeyStaysOffPlainHTTP(t *testing.T) {
 	l := lab{status: 401}
 	l.run(t, func(t *testing.T, c Config) {

@@ -30,12 +30,18 @@ type pairReport struct {
 // at all.
 func (r *pairReport) ExitCode() int {
 	switch {
-	case r.Direct.Connected:
+	case r.Direct.Connected, r.directAtLast():
 		return exitOK
 	case r.Relay != nil && r.Relay.Connected:
 		return exitFailure
 	}
 	return exitNoWay
+}
+
+// directAtLast says that relays could be had, and none was needed, though without
+// them the two did not connect.
+func (r *pairReport) directAtLast() bool {
+	return r.Relay != nil && r.Relay.Connected && !r.Relay.Relayed()
 }
 
 // judge sets what was predicted beside what was seen.
@@ -57,10 +63,12 @@ func (r *pairReport) WriteText(w io.Writer) {
 	if r.Relay != nil {
 		fmt.Fprintf(w, "            with relays: %s\n", describeAttempt(*r.Relay))
 	}
-	switch r.Agrees {
-	case "yes":
+	switch {
+	case r.directAtLast():
+		fmt.Fprintln(w, "  so        directly this time, and not the time before: whether these two reach\n            each other is chance, so a relay is needed")
+	case r.Agrees == "yes":
 		fmt.Fprintln(w, "  so        as predicted")
-	case "no":
+	case r.Agrees == "no":
 		fmt.Fprintln(w, "  so        NOT as predicted: NATs change under load, and a firewall on the way\n            may treat this connection differently; run it again")
 	}
 }

@@ -4,7 +4,7 @@ package nat
 
 import (
 	"fmt"
-	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -67,8 +67,7 @@ func TestMachinesMeetByACode(t *testing.T) {
 					defer mu.Unlock()
 					if got.Agrees == "no" {
 						differed++
-						// Whose packet is first is chance where a router takes strangers' packets.
-						if !slices.Contains([]string{a.name, b.name}, "disturbed") {
+						if !chance(t.Name()) {
 							t.Errorf("predicted %s, because: %s Tried: %+v", got.Prediction.Prediction, got.Prediction.Reason, got.Direct)
 						}
 					} else {
@@ -79,6 +78,12 @@ func TestMachinesMeetByACode(t *testing.T) {
 		}
 	})
 	t.Logf("%d meetings as predicted or without a prediction, %d not", agreed, differed)
+}
+
+// chance reports whether it is chance that two connect: whose packet is first, where
+// a router takes strangers' packets, or which address a flow gets from a pool.
+func chance(pair string) bool {
+	return strings.Contains(pair, "disturbed") || strings.Contains(pair, "pool")
 }
 
 type meeting struct {
@@ -103,8 +108,11 @@ func meet(t *testing.T, one, other *netns.Host, code string) meeting {
 	if a.exit != b.exit || a.Direct.Connected != b.Direct.Connected || a.Direct.Local != b.Direct.Remote || a.Agrees != b.Agrees {
 		t.Errorf("the two sides differ:\n%+v\n%+v", a, b)
 	}
-	if !a.Direct.Connected && (a.Relay == nil || !a.Relay.Connected || a.Relay.Local != "relay" && a.Relay.Remote != "relay") {
-		t.Errorf("got %+v where nothing is direct, want a relay to connect them", a.Relay)
+	switch relayed := a.Relay != nil && a.Relay.Connected && (a.Relay.Local == "relay" || a.Relay.Remote == "relay"); {
+	case a.Direct.Connected || relayed:
+	case chance(t.Name()) && a.Relay != nil && a.Relay.Connected && a.exit == 0: // directly, the second time
+	default:
+		t.Errorf("got %+v and exit code %d where nothing is direct, want a relay to connect them", a.Relay, a.exit)
 	}
 	return a
 }

@@ -4,6 +4,7 @@ package nat
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -65,7 +66,9 @@ func turnkeyIn(t *testing.T, h *netns.Host, env []string, args ...string) result
 	}
 	// Only this process and its children see the other /etc/hosts.
 	script := `mount --bind "$1" /etc/hosts && shift && exec "$@"`
-	cmd := h.Command(t.Context(), "sh", append([]string{"-c", script, "sh", names, program.Binary(t)}, args...)...)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // one of a pair waits for the other for ever
+	defer cancel()
+	cmd := h.Command(ctx, "sh", append([]string{"-c", script, "sh", names, program.Binary(t)}, args...)...)
 	cmd.Env = append(env, "PATH="+os.Getenv("PATH"))
 	var out, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &stderr
