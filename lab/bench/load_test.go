@@ -99,7 +99,10 @@ func TestLoadSaysThatItIsLate(t *testing.T) {
 			t.Errorf("%v ms, late by %v: got %v", tt.took, tt.late, got)
 		}
 	}
-	if got := spread([]float64{1, math.NaN(), 2}); got != "the load was late" {
+	if got := spread([]float64{math.NaN(), math.NaN()}); got != "the load was late" {
+		t.Errorf("got %q", got)
+	}
+	if got := spread([]float64{1, math.NaN(), 2}); got != "2.00 (1.00 to 2.00), the load was late 1 times of 3" {
 		t.Errorf("got %q", got)
 	}
 	if got := spread([]float64{1, 3, 2}); got != "2.00 (1.00 to 3.00)" {

@@ -187,24 +187,35 @@ func alone(k kind, m measure) ([]float64, error) {
 	return m.run(s)
 }
 
-// median is no number if one of v is none.
+// inTime is v without the rounds in which the load was late.
+func inTime(v []float64) []float64 {
+	return slices.DeleteFunc(slices.Clone(v), math.IsNaN)
+}
+
+// median is no number if the load was always late.
 func median(v []float64) float64 {
-	v = slices.Sorted(slices.Values(v)) // what is no number comes first
-	if math.IsNaN(v[0]) {
-		return v[0]
+	v = slices.Sorted(slices.Values(inTime(v)))
+	if len(v) == 0 {
+		return math.NaN()
 	}
 	return v[len(v)/2]
 }
 
 func spread(v []float64) string {
+	in := inTime(v)
+	if len(in) == 0 {
+		return "the load was late"
+	}
 	format, m := "%.0f", median(v)
 	switch {
-	case math.IsNaN(m):
-		return "the load was late"
 	case m != 0 && m < 10:
 		format = "%.2f"
 	case m != 0 && m < 100:
 		format = "%.1f"
 	}
-	return fmt.Sprintf(strings.ReplaceAll("F (F to F)", "F", format), m, slices.Min(v), slices.Max(v))
+	text := fmt.Sprintf(strings.ReplaceAll("F (F to F)", "F", format), m, slices.Min(in), slices.Max(in))
+	if late := len(v) - len(in); late > 0 {
+		text += fmt.Sprintf(", the load was late %d times of %d", late, len(v))
+	}
+	return text
 }
