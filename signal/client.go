@@ -112,9 +112,9 @@ func (c *Client) Err() error {
 // or says that too many wait.
 //
 // If the session cannot be resumed, as after a restart of the server, there is
-// another welcome, with new ids of everybody. Of a [Note] that may not have arrived
-// an error event tells, not_delivered, before it; all else was about connections that
-// have to be made anew.
+// another welcome, with a new id. A [Note] that the server has not handled goes out
+// then. Of one of which that is not known an error event tells before the welcome,
+// not_delivered; all else was about connections that have to be made anew.
 func (c *Client) Send(kind Type, peer string, members map[string]any) (int64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -176,7 +176,9 @@ func (c *conn) read() (_ ending, over bool) {
 
 // take handles what was got.
 func (c *conn) take() {
-	if e := c.receive(c.got.kind, c.got.body, c.got.err); e != nil && e.status == 0 {
+	got := c.got
+	c.got = incoming{} // a socket that is silent from now on keeps no message
+	if e := c.receive(got.kind, got.body, got.err); e != nil && e.status == 0 {
 		c.answer(e)
 	} else if e != nil {
 		c.fail(failure(leftKicked, e))
